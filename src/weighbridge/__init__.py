@@ -1,0 +1,3 @@
+"""weighbridge weighs a deep neural network before it runs."""
+
+__version__ = "0.1.0"

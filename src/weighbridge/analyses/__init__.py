@@ -1,0 +1,1 @@
+"""Analyses: functions of a Program that return plain data. They know operators only by their rules."""

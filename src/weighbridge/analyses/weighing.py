@@ -1,0 +1,201 @@
+"""A weighing: everything that was found about one program, as plain data.
+
+:meth:`Weighing.to_dict` is the JSON contract `weighbridge/1`: keys are added and never renamed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from ..errors import StrictError
+from ..ops import Cost
+from ..program import PHASES, Phase, Program
+from ..units import plural
+from .compute import CONVENTIONS, Compute, Convention, compute, counted_by, op_costs
+from .layers import Layer, layers
+from .parameters import Parameters, parameters
+from .space import Space, space
+
+SCHEMA = "weighbridge/1"
+
+Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weighing:
+    """One program, weighed. Figures are worked out when first asked for, and kept.
+
+    Queries: :meth:`layers` by module at any depth, :meth:`by_operator` by kind, `compute` by phase,
+    `compute.uncounted` for what has no rule.
+    """
+
+    program: Program
+    convention: Convention = "macs"
+    extra_warnings: tuple[str, ...] = field(default=())
+
+    @cached_property
+    def costs(self) -> tuple[Cost | None, ...]:
+        """The cost of each operator, None where it has no rule."""
+        return op_costs(self.program)
+
+    @cached_property
+    def compute(self) -> Compute:
+        return compute(self.program, self.costs)
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        return parameters(self.program)
+
+    @cached_property
+    def space(self) -> Space:
+        return space(self.program)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return (*self.program.warnings, *self.extra_warnings)
+
+    def layers(self, depth: int | None = None) -> tuple[Layer, ...]:
+        """The cost by module, folded to the depth."""
+        return layers(self.program, self.costs, depth=depth)
+
+    def by_operator(self, phase: Phase | None = None) -> Mapping[str, tuple[int, Cost]]:
+        """From the kind of operator to how often it ran and what that cost, dearest first."""
+        groups: dict[str, list[Cost]] = {}
+        for op, cost in zip(self.program.ops, self.costs, strict=True):
+            if phase is None or op.phase == phase:
+                groups.setdefault(op.kind, []).append(cost or Cost())
+        totals = {kind: (len(entries), Cost.total(entries)) for kind, entries in groups.items()}
+        return dict(sorted(totals.items(), key=lambda entry: -entry[1][1].operations))
+
+    def total(self, phase: Phase) -> int:
+        """The operations of a phase by the weighing's convention; the unit is `unit`."""
+        return counted_by(
+            self.convention,
+            (
+                cost
+                for op, cost in zip(self.program.ops, self.costs, strict=True)
+                if op.phase == phase and cost is not None
+            ),
+        )
+
+    @property
+    def unit(self) -> str:
+        return CONVENTIONS[self.convention]
+
+    def check_strict(self) -> None:
+        """Refuses a weighing that is not whole.
+
+        Raises:
+            StrictError: an operator has no rule, or the program stopped half-way.
+        """
+        if not self.program.complete:
+            raise StrictError("the network stopped half-way", *self.program.warnings)
+        if self.compute.uncounted:
+            raise StrictError(
+                f"{plural(sum(entry.count for entry in self.compute.uncounted), 'operator')} "
+                "not counted: "
+                + ", ".join(f"{entry.op} ({entry.count} times)" for entry in self.compute.uncounted),
+                "leave out --strict to see the rest",
+            )
+
+    def to_dict(self) -> dict[str, Json]:
+        """The JSON contract."""
+        program, found = self.program, self.compute
+        workload = program.workload
+        params, held = self.parameters, self.space
+        return {
+            "schema": SCHEMA,
+            "network": {
+                "name": program.network,
+                "source": program.source,
+                "frontend": program.frontend,
+                "rung": program.rung,
+                "complete": program.complete,
+            },
+            "workload": {
+                "mode": workload.mode,
+                "batch": workload.batch,
+                "inputs": [
+                    {"name": tensor.name, "shape": list(tensor.shape), "dtype": tensor.dtype}
+                    for tensor in program.inputs
+                ],
+                "dtype": workload.dtype,
+                "optimizer": None
+                if workload.optimizer is None
+                else {"name": workload.optimizer.name, **workload.optimizer.settings},
+                "learning_rule": workload.learning_rule,
+                "loss": workload.loss if workload.training else None,
+                "input_gradient": workload.input_gradient,
+            },
+            "parameters": {
+                "total": params.total,
+                "trainable": params.trainable,
+                "frozen": params.frozen,
+                "shared": params.shared,
+                "buffers": params.buffers,
+                "bytes": params.bytes,
+                "buffer_bytes": params.buffer_bytes,
+            },
+            "compute": {
+                "convention": self.convention,
+                "unit": self.unit,
+                **{
+                    phase: {**_cost(found.phase(phase)), "operations": self.total(phase)}
+                    for phase in PHASES
+                },
+                "operators": found.operators,
+                "counted": found.counted,
+            },
+            "memory": {
+                "weights_bytes": held.weights_bytes,
+                "buffer_bytes": held.buffer_bytes,
+                "gradient_bytes": held.gradient_bytes,
+                "optimizer_state_bytes": held.optimizer_state_bytes,
+                "activation_bytes": held.activation_bytes,
+                "saved_bytes": held.saved_bytes,
+                "textbook": {
+                    "weights_bytes": held.textbook.weights_bytes,
+                    "activation_bytes": held.textbook.activation_bytes,
+                    "per_sample_gradients_bytes": held.textbook.per_sample_gradients_bytes,
+                    "summed_gradients_bytes": held.textbook.summed_gradients_bytes,
+                },
+            },
+            "layers": [_layer(layer) for layer in self.layers()],
+            "uncounted": [
+                {"op": entry.op, "count": entry.count, "bytes": entry.bytes}
+                for entry in found.uncounted
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+def _cost(cost: Cost) -> dict[str, Json]:
+    return {
+        "multiplications": cost.multiplications,
+        "additions": cost.additions,
+        "other": cost.other,
+        "comparisons": cost.comparisons,
+        "divisions": cost.divisions,
+        "transcendentals": cost.transcendentals,
+        "macs": cost.macs,
+        "flops": cost.flops,
+        "read_bytes": cost.read_bytes,
+        "write_bytes": cost.write_bytes,
+    }
+
+
+def _layer(layer: Layer) -> dict[str, Json]:
+    return {
+        "scope": layer.scope,
+        "kind": layer.kind,
+        "inputs": [list(shape) for shape in layer.inputs],
+        "outputs": [list(shape) for shape in layer.outputs],
+        "params": layer.params,
+        "trainable_params": layer.trainable_params,
+        "activation_bytes": layer.activation_bytes,
+        "operators": layer.operators,
+        "uncounted": layer.uncounted,
+        **{phase: _cost(getattr(layer, phase)) for phase in PHASES},
+    }

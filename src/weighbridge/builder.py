@@ -1,0 +1,326 @@
+"""Building a Program from operators: shapes follow from the rules, backward from theirs.
+
+A :class:`Builder` writes operators one after the other, in the scope of the module that is open. From
+the loss it then walks back: every operator's rule emits its own backward operators, gradients that
+meet are added, and each trainable parameter is updated by the optimizer's rule. The result is one step,
+as a framework would run it, without a framework.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from .dims import Shape
+from .errors import ShapeError, UsageError
+from .ops import optimizers, rule_of
+from .program import (
+    AttributeValue,
+    Module,
+    Op,
+    Phase,
+    Program,
+    Role,
+    Storage,
+    Tensor,
+    with_lifetimes,
+)
+from .workload import Workload
+
+
+class Builder:
+    """Writes a Program. Open modules with :meth:`module`, run operators with :meth:`op`.
+
+    Shapes include the batch axis. A tensor is trainable when a trainable parameter (or an input whose
+    gradient is wanted) lies upstream of it.
+    """
+
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self._ops: list[Op] = []
+        self._storages: list[Storage] = []
+        self._modules: dict[str, Module] = {}
+        self._parameters: list[Tensor] = []
+        self._buffers: list[Tensor] = []
+        self._inputs: list[Tensor] = []
+        self._scope = ""
+        self._phase: Phase = "forward"
+        self._ids = 0
+        self._differentiable: set[int] = set()
+
+    # -- tensors ---------------------------------------------------------------------------------
+
+    def _tensor(
+        self,
+        shape: Shape,
+        dtype: str,
+        role: Role,
+        *,
+        storage: int | None = None,
+        name: str | None = None,
+        trainable: bool = False,
+    ) -> Tensor:
+        tensor = Tensor(
+            id=self._ids,
+            shape=shape,
+            dtype=dtype,
+            role=role,
+            storage=len(self._storages) if storage is None else storage,
+            name=name,
+            trainable=trainable,
+        )
+        self._ids += 1
+        if storage is None:
+            self._storages.append(Storage(id=tensor.storage, bytes=tensor.bytes))
+        if trainable:
+            self._differentiable.add(tensor.id)
+        return tensor
+
+    def input(self, shape: Shape, *, dtype: str | None = None, name: str = "input") -> Tensor:
+        """An input of the network, batch axis included."""
+        dtype = dtype or self.workload.dtype
+        wants_gradient = self.workload.input_gradient and dtype.startswith(("float", "bfloat"))
+        tensor = self._tensor(shape, dtype, "input", name=name, trainable=wants_gradient)
+        self._inputs.append(tensor)
+        return tensor
+
+    def parameter(self, name: str, shape: Shape, *, trainable: bool = True) -> Tensor:
+        """A parameter of the open module."""
+        tensor = self._tensor(
+            shape, self.workload.dtype, "parameter", name=self._path(name), trainable=trainable
+        )
+        self._parameters.append(tensor)
+        return tensor
+
+    def buffer(self, name: str, shape: Shape, *, dtype: str | None = None) -> Tensor:
+        """State of the open module that is not trained."""
+        tensor = self._tensor(
+            shape, dtype or self.workload.dtype, "buffer", name=self._path(name)
+        )
+        self._buffers.append(tensor)
+        return tensor
+
+    # -- modules ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def module(self, name: str, kind: str, detail: str = "") -> Iterator[None]:
+        """Opens a module below the one that is open; operators inside carry its path."""
+        outer = self._scope
+        self._scope = self._path(name)
+        self._modules.setdefault(
+            self._scope, Module(scope=self._scope, kind=kind, detail=detail)
+        )
+        try:
+            yield
+        finally:
+            self._scope = outer
+
+    @property
+    def scope(self) -> str:
+        """The dotted path of the open module."""
+        return self._scope
+
+    def _path(self, name: str) -> str:
+        return f"{self._scope}.{name}" if self._scope else name
+
+    # -- operators -------------------------------------------------------------------------------
+
+    def op(self, kind: str, *inputs: Tensor, **attributes: AttributeValue) -> tuple[Tensor, ...]:
+        """Runs one operator and returns its outputs.
+
+        Raises:
+            ShapeError: the inputs do not fit; the message names the module and the shapes.
+        """
+        rule = rule_of(kind)
+        if rule is None:
+            raise KeyError(f"no operator {kind!r}")
+        draft = Op(
+            kind=kind,
+            name=kind,
+            scope=self._scope,
+            phase=self._phase,
+            inputs=inputs,
+            outputs=(),
+            attributes=attributes,
+        )
+        try:
+            shapes = rule.shapes(draft)
+        except ShapeError as error:
+            given = ", ".join(str(tensor.shape) for tensor in inputs[:1])
+            where = f"{self._scope or 'the network'} ({kind})"
+            raise ShapeError(f"{where} does not take an input of shape {given}", error.message) from error
+        role: Role = "activation" if self._phase == "forward" else "activation_gradient"
+        outputs = []
+        for index, (shape, dtype) in enumerate(zip(shapes, rule.dtypes(draft), strict=True)):
+            shared = inputs[0].storage if rule.view and inputs else None
+            outputs.append(
+                self._tensor(
+                    shape,
+                    dtype,
+                    role if index < rule.results or self._phase != "forward" else "saved",
+                    storage=shared,
+                )
+            )
+        if self._phase == "forward" and any(t.id in self._differentiable for t in inputs):
+            self._differentiable.update(
+                tensor.id for tensor in outputs[: rule.results] if tensor.dtype not in ("int64", "bool")
+            )
+        self._ops.append(
+            Op(
+                kind=kind,
+                name=kind,
+                scope=self._scope,
+                phase=self._phase,
+                inputs=inputs,
+                outputs=tuple(outputs),
+                attributes=attributes,
+            )
+        )
+        return tuple(outputs)
+
+    # -- a step ----------------------------------------------------------------------------------
+
+    def loss(self, outputs: tuple[Tensor, ...], weights: tuple[float, ...] = ()) -> Tensor:
+        """The loss of the workload over the network's outputs; several are weighted and added.
+
+        Cross-entropy takes logits (B, classes), or (B, T, classes) folded to (B*T, classes).
+        """
+        with self.module("loss", "Loss", self.workload.loss):
+            losses = [self._one_loss(output) for output in outputs]
+            for index, weight in enumerate(weights):
+                if weight != 1:
+                    (losses[index],) = self.op("mul", losses[index])
+            result = losses[0]
+            for further in losses[1:]:
+                (result,) = self.op("add", result, further)
+        return result
+
+    def _one_loss(self, output: Tensor) -> Tensor:
+        shape = output.shape
+        if self.workload.loss == "mean" or len(shape) < 2:
+            return self.op("mean", output)[0]
+        if len(shape) == 3:
+            (output,) = self.op("reshape", output, shape=(shape[0] * shape[1], shape[2]))
+        targets = self._tensor(
+            (output.shape[0], *output.shape[2:]), "int64", "input", name="targets"
+        )
+        self._inputs.append(targets)
+        (scores,) = self.op("log_softmax", output, axis=1)
+        return self.op("nll_loss", scores, targets)[0]
+
+    def backward(self, loss: Tensor) -> dict[int, Tensor]:
+        """Emits the backward pass of `loss` and returns the gradient of each parameter, by tensor id."""
+        forward = tuple(self._ops)
+        self._phase = "backward"
+        self._scope = "loss"
+        (seed,) = self.op("fill", shape=(), dtype=loss.dtype)
+        gradients: dict[int, Tensor] = {loss.id: seed}
+        for op in reversed(forward):
+            if not any(tensor.id in gradients for tensor in op.outputs):
+                continue
+            wanted = tuple(tensor.id in self._differentiable for tensor in op.inputs)
+            if not any(wanted):
+                continue
+            self._scope = op.scope
+            incoming = tuple(gradients.get(tensor.id) for tensor in op.outputs)
+            rule = rule_of(op.kind)
+            assert rule is not None
+            for tensor, want, gradient in zip(
+                op.inputs, wanted, rule.backward(op, incoming, wanted, self.op), strict=True
+            ):
+                if not want or gradient is None:
+                    continue
+                earlier = gradients.get(tensor.id)
+                if earlier is not None:
+                    (gradient,) = self.op("add", earlier, gradient)
+                gradients[tensor.id] = gradient
+        self._scope = ""
+        return {
+            parameter.id: gradients[parameter.id]
+            for parameter in self._parameters
+            if parameter.id in gradients
+        }
+
+    def _as_gradients(self, gradients: dict[int, Tensor]) -> dict[int, Tensor]:
+        """Gives what turned out to be a parameter's gradient that role, wherever it stands."""
+        final = {tensor.id: replace(tensor, role="gradient") for tensor in gradients.values()}
+        self._ops = [
+            replace(
+                op,
+                inputs=tuple(final.get(tensor.id, tensor) for tensor in op.inputs),
+                outputs=tuple(final.get(tensor.id, tensor) for tensor in op.outputs),
+            )
+            if op.phase == "backward"
+            else op
+            for op in self._ops
+        ]
+        return {key: final[tensor.id] for key, tensor in gradients.items()}
+
+    def update(self, gradients: dict[int, Tensor]) -> None:
+        """Emits the optimizer's update of every parameter that has a gradient."""
+        chosen = self.workload.optimizer
+        if chosen is None:
+            return
+        if chosen.name not in optimizers.UPDATES:
+            raise UsageError(f"no optimizer is called {chosen.name!r}")
+        self._phase = "update"
+        for parameter in self._parameters:
+            gradient = gradients.get(parameter.id)
+            if gradient is None:
+                continue
+            states = tuple(
+                self._tensor(
+                    state.shape,
+                    state.dtype,
+                    "optimizer_state",
+                    name=f"{parameter.name}.{state.name}",
+                )
+                for state in optimizers.optimizer_states(chosen, parameter.shape, parameter.dtype)
+            )
+            self._ops.append(
+                Op(
+                    kind=f"{chosen.name}_update",
+                    name=f"{chosen.name}_update",
+                    scope=(parameter.name or "").rpartition(".")[0],
+                    phase="update",
+                    inputs=(parameter, gradient, *states),
+                    outputs=(parameter, *states),
+                    attributes=dict(chosen.settings),
+                )
+            )
+
+    def build(
+        self,
+        *,
+        network: str,
+        source: str,
+        frontend: str,
+        outputs: tuple[Tensor, ...],
+        loss_weights: tuple[float, ...] = (),
+        warnings: tuple[str, ...] = (),
+    ) -> Program:
+        """Ends the network at `outputs` and, where the workload trains, adds backward and update."""
+        if self.workload.training:
+            gradients = self.backward(self.loss(outputs, loss_weights))
+            self.update(self._as_gradients(gradients))
+        kept = {t.storage for t in (*self._parameters, *self._buffers, *self._inputs, *outputs)}
+        kept |= {t.storage for op in self._ops for t in op.outputs if t.role in _OUTLIVES}
+        return Program(
+            network=network,
+            source=source,
+            frontend=frontend,
+            rung="declared",
+            workload=self.workload,
+            ops=tuple(self._ops),
+            storages=with_lifetimes(self._storages, self._ops, kept),
+            modules=tuple(self._modules.values()),
+            parameters=tuple(self._parameters),
+            buffers=tuple(self._buffers),
+            inputs=tuple(self._inputs),
+            outputs=outputs,
+            warnings=warnings,
+        )
+
+
+_OUTLIVES = ("optimizer_state", "gradient")

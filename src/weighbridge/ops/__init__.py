@@ -1,0 +1,27 @@
+"""The operators: each kind described once, for counts, formulas and what-ifs alike.
+
+`rule_of(kind)` finds a rule, `rules()` lists them. The families are files of this folder.
+"""
+
+from __future__ import annotations
+
+from . import attention, contraction, elementwise, embedding, movement, normalisation, optimizers
+from . import pooling, reduction
+from .base import Cost, Operator, rule_of, rules, spellings
+
+__all__ = [
+    "Cost",
+    "Operator",
+    "attention",
+    "contraction",
+    "elementwise",
+    "embedding",
+    "movement",
+    "normalisation",
+    "optimizers",
+    "pooling",
+    "reduction",
+    "rule_of",
+    "rules",
+    "spellings",
+]

@@ -1,0 +1,263 @@
+"""What an operator is: its shapes, its arithmetic, its traffic, its backward pass; and the registry.
+
+Each kind of operator is described once. The rules are plain arithmetic on sizes, so that they run on
+whole numbers (a count), on sympy symbols (a formula) and on numpy arrays (many what-ifs at once).
+
+The backward pass is itself a list of operators: :meth:`Operator.backward` emits them. What backward
+costs is then the cost of those operators, and what forward saves is what they read, so that neither
+can disagree with the other, nor with a framework that runs the same backward operators itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Protocol
+
+from ..dims import Formula, Shape, formula, product, symbolic
+from ..errors import ShapeError
+from ..program import AttributeValue, Op, Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """What an operator does, each kind of work apart; costs add.
+
+    `macs` are the multiply-accumulates of contractions (convolution, matrix product, attention): the
+    figure that the field compares networks by. `multiplications` and `additions` are *all* of them,
+    those of the contractions included, a sum of n products having n - 1 additions and a bias one more.
+    `read_bytes` and `write_bytes` are each operand read once and each result written once.
+    """
+
+    macs: int = 0
+    multiplications: int = 0
+    additions: int = 0
+    comparisons: int = 0
+    divisions: int = 0
+    transcendentals: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+
+    @property
+    def flops(self) -> int:
+        """Two for each multiply-accumulate, as PyTorch, fvcore and most papers count."""
+        return 2 * self.macs
+
+    @property
+    def other(self) -> int:
+        """Comparisons, divisions and transcendental functions (exp, log, sqrt, tanh, erf, ...)."""
+        return self.comparisons + self.divisions + self.transcendentals
+
+    @property
+    def operations(self) -> int:
+        """Everything that is arithmetic: multiplications, additions and the other operations."""
+        return self.multiplications + self.additions + self.other
+
+    @property
+    def traffic_bytes(self) -> int:
+        return self.read_bytes + self.write_bytes
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            macs=self.macs + other.macs,
+            multiplications=self.multiplications + other.multiplications,
+            additions=self.additions + other.additions,
+            comparisons=self.comparisons + other.comparisons,
+            divisions=self.divisions + other.divisions,
+            transcendentals=self.transcendentals + other.transcendentals,
+            read_bytes=self.read_bytes + other.read_bytes,
+            write_bytes=self.write_bytes + other.write_bytes,
+        )
+
+    @staticmethod
+    def total(costs: Iterable[Cost]) -> Cost:
+        """The sum of the costs."""
+        rows = [tuple(getattr(cost, name) for name in _COST_FIELDS) for cost in costs]
+        if not rows:
+            return Cost()
+        return Cost(**dict(zip(_COST_FIELDS, (sum(c) for c in zip(*rows, strict=True)), strict=True)))
+
+
+_COST_FIELDS = tuple(entry.name for entry in fields(Cost))
+
+
+def contraction(macs: int, sums: int, *, addends: int = 0) -> Cost:
+    """The arithmetic of `sums` sums over `macs` products in all, with so many biases added on top.
+
+    One neuron with n inputs: n multiplications, n - 1 additions to sum them, 1 more for its bias.
+    """
+    return Cost(macs=macs, multiplications=macs, additions=macs - sums + addends)
+
+
+class Emit(Protocol):
+    """How a backward rule writes the operators that it consists of."""
+
+    def __call__(
+        self, kind: str, *inputs: Tensor, **attributes: AttributeValue
+    ) -> tuple[Tensor, ...]: ...
+
+
+Gradients = tuple[Tensor | None, ...]
+
+
+class Operator(ABC):
+    """A kind of operator. Subclasses are final; an instance is entered in the registry by its kind.
+
+    `kind` is its name in this project, `family` the heading under which `weigh ops` lists it, `aten`
+    PyTorch's spellings with the same operands in the same order. `results` says how many of the
+    outputs a layer hands on; what follows them (indices, masks, statistics) is saved for backward.
+    """
+
+    kind: str
+    family: str
+    aten: tuple[str, ...] = ()
+    results: int = 1
+
+    @property
+    def summary(self) -> str:
+        """The first line of the rule's docstring."""
+        return (type(self).__doc__ or "").strip().partition("\n")[0]
+
+    @abstractmethod
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        """The shapes of the outputs, from the inputs and the attributes.
+
+        Raises:
+            ShapeError: the inputs do not fit each other or the attributes.
+        """
+
+    @abstractmethod
+    def arithmetic(self, op: Op) -> Cost:
+        """Multiplications, additions and other operations; no traffic."""
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        """Emits the backward operators and returns a gradient for each input that is wanted.
+
+        `grads` has a gradient for each output, None where nothing flows back.
+
+        Raises:
+            ShapeError: this kind has no backward rule.
+        """
+        raise ShapeError(f"operator {self.kind!r} has no backward rule")
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        """The dtypes of the outputs: the first input's, unless the kind says otherwise."""
+        return (op.inputs[0].dtype,) * len(self.shapes(op))
+
+    def traffic(self, op: Op) -> tuple[int, int]:
+        """Bytes read and written: every operand once, every result once."""
+        return sum(t.bytes for t in op.inputs), sum(t.bytes for t in op.outputs)
+
+    @property
+    def view(self) -> bool:
+        """Whether the output shares the first input's storage."""
+        return False
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        """A name for each axis of each input, for the formula; equal sizes on aligned axes agree."""
+        return aligned_axes(tuple(tensor.shape for tensor in op.inputs))
+
+    def cost(self, op: Op) -> Cost:
+        """Arithmetic and traffic together."""
+        read, write = self.traffic(op)
+        return replace(self.arithmetic(op), read_bytes=read, write_bytes=write)
+
+    def formulas(self, op: Op) -> Mapping[str, Formula]:
+        """Each non-zero kind of arithmetic as a formula in the sizes of the inputs."""
+        if self.arithmetic(op) == Cost():
+            return {}
+        names = self.axes(op)
+        values: dict[str, int] = {}
+        for shape, tensor in zip(names, op.inputs, strict=True):
+            for name, size in zip(shape, tensor.shape, strict=True):
+                if isinstance(name, str):
+                    values.setdefault(name, size)
+        inputs = tuple(
+            replace(tensor, shape=shape)
+            for tensor, shape in zip(op.inputs, symbolic(names), strict=True)
+        )
+        open_op = replace(op, inputs=inputs, outputs=())
+        outputs = tuple(
+            replace(tensor, shape=shape)
+            for tensor, shape in zip(op.outputs, self.shapes(open_op), strict=False)
+        )
+        cost = self.arithmetic(replace(open_op, outputs=outputs))
+        counts = {name: getattr(cost, name) for name in _COST_FIELDS}
+        counts["flops"] = cost.flops
+        return {name: formula(count, values) for name, count in counts.items() if count != 0}
+
+
+AXIS_NAMES: Mapping[int, tuple[str, ...]] = {
+    0: (),
+    1: ("n",),
+    2: ("B", "n"),
+    3: ("B", "T", "n"),
+    4: ("B", "c", "M", "N"),
+    5: ("B", "c", "D", "M", "N"),
+}
+
+
+def aligned_axes(shapes: Sequence[Shape]) -> tuple[tuple[str | int, ...], ...]:
+    """Names for axes that line up from the right, as broadcasting aligns them."""
+    rank = max((len(shape) for shape in shapes), default=0)
+    names = AXIS_NAMES.get(rank) or tuple(f"d{index}" for index in range(rank))
+    sizes: dict[str, int] = {}
+    for shape in shapes:
+        for name, size in zip(names[rank - len(shape) :], shape, strict=True):
+            if size != 1:
+                sizes.setdefault(name, size)
+    return tuple(
+        tuple(
+            name if size == sizes.get(name) else size
+            for name, size in zip(names[rank - len(shape) :], shape, strict=True)
+        )
+        for shape in shapes
+    )
+
+
+def elements(shape: Shape) -> int:
+    """How many numbers a tensor of this shape holds."""
+    return product(shape)
+
+
+_RULES: dict[str, Operator] = {}
+_SPELLINGS: dict[str, dict[str, str]] = {"aten": {}}
+
+
+def register(*rules: Operator) -> None:
+    """Enters rules in the registry, each kind and each spelling once."""
+    for rule in rules:
+        if rule.kind in _RULES:
+            raise ValueError(f"two rules for operator {rule.kind!r}")
+        _RULES[rule.kind] = rule
+        for dialect, names in (("aten", rule.aten),):
+            for name in names:
+                if name in _SPELLINGS[dialect]:
+                    raise ValueError(f"two rules for {dialect} {name!r}")
+                _SPELLINGS[dialect][name] = rule.kind
+
+
+def rule_of(kind: str) -> Operator | None:
+    """The rule for a kind of operator, or None where there is none."""
+    return _RULES.get(kind)
+
+
+def rules() -> tuple[Operator, ...]:
+    """All rules, in the order in which they were entered."""
+    return tuple(_RULES.values())
+
+
+def spellings(dialect: str) -> Mapping[str, str]:
+    """From a framework's operator names to kinds, for those whose operands stand in our order."""
+    return _SPELLINGS[dialect]
+
+
+def need(condition: bool, message: str) -> None:
+    """Refuses operands that do not fit.
+
+    Raises:
+        ShapeError: the condition is false.
+    """
+    if not condition:
+        raise ShapeError(message)

@@ -1,0 +1,236 @@
+"""Contractions: matrix products and convolutions, where nearly all of the arithmetic is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import final
+
+from ..dims import Shape, broadcast, product
+from ..errors import ShapeError
+from ..program import Op
+from .base import Cost, Emit, Gradients, Operator, contraction, elements, need, register
+from .movement import reshaped, sum_to
+
+
+@final
+class Matmul(Operator):
+    """Matrix product over leading axes, with an optional addend (a bias).
+
+    Shapes: (*B, M, K), (K, N) or (*B, K, N), optional addend broadcast to the output -> (*B, M, N)
+    Counts: B*M*N*K products, each of the B*M*N sums having K - 1 additions and one for the addend.
+    Backward: two products of that size, dX = dY W^T and dW = X^T dY; the addend's is a sum.
+    Limits: a structured or sparse operand counts as dense.
+    Source: by definition; lecture L9, k neurons with n inputs are 2*n*k operations.
+    """
+
+    kind = "matmul"
+    family = "contraction"
+    aten = ("mm", "bmm")
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, w = op.inputs[0].shape, op.inputs[1].shape
+        need(len(x) >= 2 and len(w) >= 2, f"a matrix product of shapes {x} and {w}")
+        need(x[-1] == w[-2], f"a matrix product needs {x[-1]} rows on the right, and {w} has {w[-2]}")
+        if len(w) == 2:
+            return ((*x[:-1], w[-1]),)
+        return ((*broadcast((x[:-2], w[:-2])), x[-2], w[-1]),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        (y,) = op.outputs
+        sums = y.elements
+        addends = sums if len(op.inputs) == 3 else 0
+        return contraction(sums * op.inputs[0].shape[-1], sums, addends=addends)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        x, w = op.inputs[0].shape, op.inputs[1].shape
+        if len(x) == 2 and len(w) == 2:  # a fully connected layer: n inputs to k outputs
+            named: tuple[tuple[str | int, ...], ...] = (("B", "n"), ("n", "k"))
+            addend: tuple[str | int, ...] = ("k",)
+        elif len(w) == 2:
+            lead = ("B", "T")[: len(x) - 1] if len(x) <= 3 else tuple(f"B{i}" for i in range(len(x) - 1))
+            named = ((*lead, "n"), ("n", "k"))
+            addend = ("k",)
+        else:
+            lead = tuple(f"B{i}" if len(w) > 3 else "B" for i in range(len(w) - 2))
+            named = ((*lead[len(w) - len(x) :], "m", "n"), (*lead, "n", "k"))
+            addend = (*lead, "m", "k")
+        if len(op.inputs) == 2:
+            return named
+        shape = op.inputs[2].shape
+        tail = addend[len(addend) - len(shape) :]
+        return (*named, tuple(1 if size == 1 else n for n, size in zip(tail, shape, strict=True)))
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        x, w = op.inputs[:2]
+        dx = dw = None
+        if len(w.shape) == 2:
+            # As autograd runs it: leading axes are folded into one.
+            rows = product(x.shape[:-1])
+            flat_dy = reshaped(dy, (rows, w.shape[1]), emit)
+            if wanted[0]:
+                (wt,) = emit("transpose", w, order=(1, 0))
+                (flat_dx,) = emit("matmul", flat_dy, wt)
+                dx = reshaped(flat_dx, x.shape, emit)
+            if wanted[1]:
+                flat_x = reshaped(x, (rows, x.shape[-1]), emit)
+                (xt,) = emit("transpose", flat_x, order=(1, 0))
+                (dw,) = emit("matmul", xt, flat_dy)
+        else:
+            if wanted[0]:
+                (wt,) = emit("transpose", w, order=_swap_last(len(w.shape)))
+                (dx,) = emit("matmul", dy, wt)
+            if wanted[1]:
+                (xt,) = emit("transpose", x, order=_swap_last(len(x.shape)))
+                (dw,) = emit("matmul", xt, dy)
+        if len(op.inputs) == 2:
+            return (dx, dw)
+        db = None
+        if wanted[2]:
+            db = sum_to(dy, op.inputs[2].shape, emit)
+        return (dx, dw, db)
+
+
+@final
+class Convolution(Operator):
+    """Convolution in one, two or three dimensions, strided, padded, dilated, grouped or transposed.
+
+    Shapes: x (B, c, *image), weight (k, c/groups, *kernel), optional bias (k) -> (B, k, *output);
+            transposed: weight (c, k/groups, *kernel).
+    Counts: every output is a sum of c/groups * kernel products: 2*c*w*h*(M-w+1)*(N-h+1)*k operations
+            at stride 1 without padding (lecture L11). Products with padding count, as everywhere in
+            the field. Transposed: every *input* is multiplied with k/groups * kernel weights.
+    Backward: one operator, `convolution_backward`.
+    Source: Dumoulin and Visin 2016, 'A guide to convolution arithmetic', for the output's size.
+    """
+
+    kind = "convolution"
+    family = "contraction"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, w = op.inputs[0].shape, op.inputs[1].shape
+        groups = op.integer("groups", 1)
+        need(len(x) == len(w), f"a convolution of an input {x} with a kernel {w}")
+        channels = w[0] if op.flag("transposed") else w[1] * groups
+        need(
+            _same(x[1], channels),
+            f"the kernel takes {channels} channels, and the input {x} has {x[1]}",
+        )
+        spatial = zip(
+            x[2:], w[2:], op.integers("stride"), op.integers("padding"), op.integers("dilation"),
+            strict=True,
+        )  # fmt: skip
+        if op.flag("transposed"):
+            extra = op.integers("output_padding")
+            sizes = tuple(
+                (size - 1) * stride - 2 * pad + dilation * (kernel - 1) + more + 1
+                for (size, kernel, stride, pad, dilation), more in zip(spatial, extra, strict=True)
+            )
+            return ((x[0], w[1] * groups, *sizes),)
+        outputs = []
+        for size, kernel, stride, pad, dilation in spatial:
+            reach = dilation * (kernel - 1) + 1
+            if isinstance(size, int) and isinstance(kernel, int):
+                need(
+                    size + 2 * pad >= reach,
+                    f"the kernel covers {reach}, and the input {x} is {size} wide"
+                    + (f" with {pad} of padding on either side" if pad else ""),
+                )
+            outputs.append((size + 2 * pad - reach) // stride + 1)
+        return ((x[0], w[0], *outputs),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        x, w = op.inputs[:2]
+        (y,) = op.outputs
+        addends = y.elements if len(op.inputs) == 3 else 0
+        macs = convolution_macs(x.shape, w.shape, y.shape, transposed=op.flag("transposed"))
+        # A transposed convolution adds every product to an output that starts at zero.
+        sums = 0 if op.flag("transposed") else y.elements
+        return contraction(macs, sums, addends=addends)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        w = op.inputs[1].shape
+        image = {1: ("M",), 2: ("M", "N"), 3: ("D", "M", "N")}[len(w) - 2]
+        kernel = {1: ("w",), 2: ("w", "h"), 3: ("d", "w", "h")}[len(w) - 2]
+        groups = op.integer("groups", 1)
+        inner: str | int = "c" if groups == 1 else (1 if w[1] == 1 else "g")
+        # Grouped: each of the k kernels sees g of the channels.
+        weight: tuple[str | int, ...] = ("k", inner, *kernel)
+        if op.flag("transposed"):
+            weight = ("c", "k" if groups == 1 else "g", *kernel)
+        x = ("B", "c", *image)
+        bias: str | int = "k" if groups == 1 or not op.flag("transposed") else op.outputs[0].shape[1]
+        return (x, weight, (bias,))[: len(op.inputs)]
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        x, w = op.inputs[:2]
+        mask = (*wanted, False)[:3]
+        made = iter(emit("convolution_backward", dy, x, w, **{**op.attributes, "mask": mask}))
+        return tuple(next(made) if want else None for want in wanted)
+
+
+@final
+class ConvolutionBackward(Operator):
+    """The gradients of a convolution: of its input, its kernels and its bias, as far as wanted.
+
+    Shapes: dy (B, k, *output), x (B, c, *image), weight (k, c/groups, *kernel) -> those of x, weight
+            and (k) that the attribute `mask` (three booleans) asks for.
+    Counts: the products of the forward convolution once for x, once for the kernels. A kernel weight
+            is a sum over the batch and the output's places; the gradient of the input is gathered into
+            zeros, one addition a product; the bias' gradient is a sum.
+    Source: by definition (the adjoint of the convolution in each operand).
+    """
+
+    kind = "convolution_backward"
+    family = "contraction"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        dy, x, w = (tensor.shape for tensor in op.inputs)
+        every = (x, w, (dy[1],))
+        return tuple(s for s, want in zip(every, _mask(op), strict=True) if want)
+
+    def arithmetic(self, op: Op) -> Cost:
+        dy, x, w = op.inputs
+        dx_wanted, dw_wanted, db_wanted = _mask(op)
+        transposed = op.flag("transposed")
+        macs = convolution_macs(x.shape, w.shape, dy.shape, transposed=transposed)
+        cost = Cost()
+        if dx_wanted:
+            cost += contraction(macs, x.elements if transposed else 0)
+        if dw_wanted:
+            cost += contraction(macs, w.elements)
+        if db_wanted:
+            cost += Cost(additions=dy.elements - dy.shape[1])
+        return cost
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        dy, x, w = op.inputs
+        forward = Convolution().axes(replace(op, inputs=(x, w), outputs=(dy,)))
+        return (("B", "k", *("P", "Q", "R")[: len(dy.shape) - 2]), *forward)
+
+
+def convolution_macs(x: Shape, w: Shape, y: Shape, *, transposed: bool) -> int:
+    """Products in a convolution of x (B, c, *image) with w (k, c/g, *kernel) to y (B, k, *output)."""
+    return elements(x if transposed else y) * product(w[1:])
+
+
+def _swap_last(rank: int) -> tuple[int, ...]:
+    return (*range(rank - 2), rank - 1, rank - 2)
+
+
+def _mask(op: Op) -> tuple[bool, bool, bool]:
+    mask = op.attributes["mask"]
+    if not isinstance(mask, tuple) or len(mask) != 3:
+        raise ShapeError(f"convolution_backward needs a mask of three, and has {mask!r}")
+    return (bool(mask[0]), bool(mask[1]), bool(mask[2]))
+
+
+def _same(a: int, b: int) -> bool:
+    """Whether two sizes agree; symbols are taken to."""
+    return a == b or not (isinstance(a, int) and isinstance(b, int))
+
+
+register(Matmul(), Convolution(), ConvolutionBackward())

@@ -1,0 +1,210 @@
+"""Elementwise operators: the same small sum for every element, and nothing between elements.
+
+What one element costs is a row of a table. Counts follow the formula in the row's comment as it
+would be written by hand; libraries may use another, with the same order of work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+from ..dims import Shape, broadcast
+from ..errors import ShapeError
+from ..program import Op, Tensor
+from .base import Cost, Emit, Gradients, Operator, register
+from .movement import sum_to
+
+Derivative = Callable[[Op, Tensor, Emit], Gradients]
+"""(op, gradient of the output, emit) -> gradients of the inputs, before broadcasting is undone."""
+
+
+@final
+class Pointwise(Operator):
+    """The same work for each element of the output.
+
+    Shapes: the inputs broadcast against each other.
+    Counts: a fixed number of multiplications, additions, comparisons, divisions and transcendental
+            functions an element; an attribute `alpha` other than 1 scales the second operand, one
+            multiplication more.
+    Backward: by the kind's own derivative, summed over what was broadcast.
+    """
+
+    family = "elementwise"
+
+    def __init__(
+        self,
+        kind: str,
+        *,
+        multiplications: int = 0,
+        additions: int = 0,
+        comparisons: int = 0,
+        divisions: int = 0,
+        transcendentals: int = 0,
+        aten: tuple[str, ...] = (),
+        derivative: Derivative | None = None,
+        dtype: str | None = None,
+    ) -> None:
+        self.kind = kind
+        self.aten = aten or (kind,)
+        self.work = {
+            "multiplications": multiplications,
+            "additions": additions,
+            "comparisons": comparisons,
+            "divisions": divisions,
+            "transcendentals": transcendentals,
+        }
+        self.derivative = derivative
+        self.dtype = dtype
+
+    @property
+    def summary(self) -> str:
+        parts = [f"{number} {name}" for name, number in self.work.items() if number]
+        return f"For each element: {', '.join(parts) or 'no arithmetic'}."
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        try:
+            return (broadcast(tuple(tensor.shape for tensor in op.inputs)),)
+        except ValueError as error:
+            raise ShapeError(f"{self.kind}: {error}") from error
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (self.dtype or op.inputs[0].dtype,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n = sum(tensor.elements for tensor in op.outputs)
+        scale = op.attributes.get("alpha", 1)
+        work = {name: n * number for name, number in self.work.items()}
+        if scale != 1:
+            work["multiplications"] += n
+        return Cost(**work)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        if self.derivative is None:
+            return tuple(None for _ in op.inputs)
+        made = self.derivative(op, dy, emit)
+        return tuple(
+            sum_to(gradient, tensor.shape, emit) if want and gradient is not None else None
+            for gradient, tensor, want in zip(made, op.inputs, wanted, strict=True)
+        )
+
+
+def _passes(op: Op, dy: Tensor, emit: Emit) -> Gradients:
+    """d(a + b): both take the gradient as it comes."""
+    return tuple(dy for _ in op.inputs)
+
+
+def _product(op: Op, dy: Tensor, emit: Emit) -> Gradients:
+    """d(a * b) = (dy * b, dy * a); with a constant (dy * constant)."""
+    if len(op.inputs) == 1:
+        return emit("mul", dy)
+    a, b = op.inputs
+    return (*emit("mul", dy, b), *emit("mul", dy, a))
+
+
+def _quotient(op: Op, dy: Tensor, emit: Emit) -> Gradients:
+    """d(a / b) = (dy / b, -dy * (a/b) / b); with a constant (dy / constant)."""
+    if len(op.inputs) == 1:
+        return emit("div", dy)
+    b = op.inputs[1]
+    (da,) = emit("div", dy, b)
+    (scaled,) = emit("div", op.outputs[0], b)
+    (db,) = emit("mul", dy, scaled)
+    return (da, db)
+
+
+def _from_output(kind: str) -> Derivative:
+    def derivative(op: Op, dy: Tensor, emit: Emit) -> Gradients:
+        return emit(kind, dy, op.outputs[0])
+
+    return derivative
+
+
+def _from_input(kind: str) -> Derivative:
+    def derivative(op: Op, dy: Tensor, emit: Emit) -> Gradients:
+        return emit(kind, dy, op.inputs[0])
+
+    return derivative
+
+
+register(
+    Pointwise("add", additions=1, aten=("add", "_foreach_add"), derivative=_passes),
+    Pointwise("sub", additions=1, aten=("sub", "rsub", "_foreach_sub"), derivative=_passes),
+    Pointwise("mul", multiplications=1, aten=("mul", "_foreach_mul"), derivative=_product),
+    Pointwise("div", divisions=1, aten=("div", "_foreach_div", "reciprocal"), derivative=_quotient),
+    # max(x, 0)
+    Pointwise("relu", comparisons=1, aten=("relu",), derivative=_from_output("threshold_backward")),
+    Pointwise("threshold_backward", comparisons=1),
+    # min(max(x, low), high); ReLU6 and clipping
+    Pointwise("hardtanh", comparisons=2, aten=("hardtanh", "clamp", "relu6"), derivative=_from_input("hardtanh_backward")),
+    Pointwise("hardtanh_backward", comparisons=2),
+    Pointwise("clamp_min", comparisons=1, aten=("clamp_min", "clamp_max", "_foreach_clamp_min")),
+    Pointwise("leaky_relu", comparisons=1, multiplications=1, derivative=_from_input("leaky_relu_backward")),
+    Pointwise("leaky_relu_backward", comparisons=1, multiplications=1),
+    Pointwise("prelu", comparisons=1, multiplications=1, aten=("_prelu_kernel",)),
+    # 1 / (1 + exp(-x))
+    Pointwise("sigmoid", transcendentals=1, additions=1, divisions=1, derivative=_from_output("sigmoid_backward")),
+    # dy * y * (1 - y)
+    Pointwise("sigmoid_backward", multiplications=2, additions=1),
+    Pointwise("tanh", transcendentals=1, derivative=_from_output("tanh_backward")),
+    # dy * (1 - y*y)
+    Pointwise("tanh_backward", multiplications=2, additions=1),
+    # x/2 * (1 + erf(x / sqrt 2))
+    Pointwise("gelu", multiplications=3, additions=1, transcendentals=1, derivative=_from_input("gelu_backward")),
+    # dy * (cdf + x * pdf), cdf as above, pdf = c * exp(-x*x/2)
+    Pointwise("gelu_backward", multiplications=7, additions=2, transcendentals=2),
+    # x/2 * (1 + tanh(a * (x + b * x^3)))
+    Pointwise("gelu_tanh", multiplications=6, additions=2, transcendentals=1, aten=("gelu_tanh",), derivative=_from_input("gelu_tanh_backward")),
+    # dy * ((1 + t)/2 + x/2 * (1 - t*t) * a * (1 + 3b * x^2)), t as above
+    Pointwise("gelu_tanh_backward", multiplications=12, additions=5, transcendentals=1),
+    # x * sigmoid(x)
+    Pointwise("silu", multiplications=1, additions=1, divisions=1, transcendentals=1, derivative=_from_input("silu_backward")),
+    # dy * s * (1 + x * (1 - s)), s = sigmoid(x)
+    Pointwise("silu_backward", multiplications=3, additions=3, divisions=1, transcendentals=1),
+    # x * min(max(x + 3, 0), 6) / 6
+    Pointwise("hardswish", multiplications=2, additions=1, comparisons=2, derivative=_from_input("hardswish_backward")),
+    Pointwise("hardswish_backward", multiplications=2, additions=1, comparisons=2),
+    Pointwise("hardsigmoid", multiplications=1, additions=1, comparisons=2, derivative=_from_output("hardsigmoid_backward")),
+    Pointwise("hardsigmoid_backward", multiplications=1, comparisons=2),
+    # x > 0 ? x : a * (exp(x) - 1)
+    Pointwise("elu", comparisons=1, multiplications=1, additions=1, transcendentals=1, aten=("elu", "celu", "selu")),
+    Pointwise("elu_backward", comparisons=1, multiplications=2, additions=1),
+    # log(1 + exp(x))
+    Pointwise("softplus", additions=1, transcendentals=2, aten=("softplus", "log_sigmoid_forward")),
+    Pointwise("softplus_backward", multiplications=1, additions=1, divisions=1, transcendentals=1, aten=("softplus_backward", "log_sigmoid_backward")),
+    # x * tanh(log(1 + exp(x)))
+    Pointwise("mish", multiplications=1, additions=1, transcendentals=3),
+    Pointwise("mish_backward", multiplications=4, additions=3, transcendentals=3),
+    Pointwise("glu", multiplications=1, additions=1, divisions=1, transcendentals=1),
+    Pointwise("glu_backward", multiplications=4, additions=2, divisions=1, transcendentals=1),
+    Pointwise("exp", transcendentals=1, derivative=_from_output("mul")),
+    Pointwise("log", transcendentals=1, aten=("log", "log2", "log10", "log1p"), derivative=_from_input("div")),
+    Pointwise("sqrt", transcendentals=1, aten=("sqrt", "_foreach_sqrt"), derivative=_from_output("div")),
+    Pointwise("rsqrt", transcendentals=1, divisions=1, aten=("rsqrt", "_foreach_rsqrt")),
+    Pointwise("pow", transcendentals=1, aten=("pow", "_foreach_pow")),
+    Pointwise("square", multiplications=1),
+    Pointwise(
+        "transcendental", transcendentals=1,
+        aten=("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "erf", "erfinv",
+              "expm1", "exp2", "digamma", "lgamma", "logaddexp", "special_i0", "xlogy"),
+    ),
+    Pointwise("negative", aten=("neg", "_foreach_neg", "abs", "sign", "sgn", "conj_physical", "angle", "real", "imag")),
+    Pointwise("extremum", comparisons=1, aten=("maximum", "minimum", "fmax", "fmin", "_foreach_maximum")),
+    Pointwise(
+        "compare", comparisons=1, dtype="bool",
+        aten=("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "logical_not",
+              "logical_and", "logical_or", "logical_xor", "isin"),
+    ),
+    Pointwise("bits", aten=("bitwise_and", "bitwise_or", "bitwise_not", "bitwise_xor", "__and__", "__or__", "bitwise_left_shift", "bitwise_right_shift")),
+    Pointwise("round", aten=("floor", "ceil", "round", "trunc", "frac")),
+    Pointwise("remainder", divisions=1, aten=("remainder", "fmod", "floor_divide")),
+    Pointwise("where", aten=("where", "masked_fill", "nan_to_num")),
+    # a + c * b / d
+    Pointwise("addcdiv", multiplications=1, additions=1, divisions=1, aten=("addcdiv", "_foreach_addcdiv")),
+    # a + c * b * d
+    Pointwise("addcmul", multiplications=2, additions=1, aten=("addcmul", "_foreach_addcmul")),
+    # a + c * (b - a)
+    Pointwise("lerp", multiplications=1, additions=2, aten=("lerp", "_foreach_lerp")),
+)  # fmt: skip

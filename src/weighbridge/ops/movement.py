@@ -1,0 +1,222 @@
+"""Movement: operators that compute nothing. Views are free; copies cost their traffic."""
+
+from __future__ import annotations
+
+from typing import final
+
+from ..dims import Shape, product, total
+from ..program import Op, Tensor
+from .base import Cost, Emit, Gradients, Operator, need, register
+
+
+@final
+class View(Operator):
+    """Another shape on the same bytes: reshape, transpose, expand, slice. Nothing moves.
+
+    Shapes: as the attribute says: `shape` (reshape, expand), `order` (transpose), or `axis`, `start`
+            and `length` (slice).
+    Counts: nothing, no traffic.
+    Backward: the opposite view; of expand a sum, of a slice a copy into zeros.
+    """
+
+    family = "movement"
+
+    def __init__(self, kind: str, *, aten: tuple[str, ...] = ()) -> None:
+        self.kind = kind
+        self.aten = aten
+
+    @property
+    def view(self) -> bool:
+        return True
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x = op.inputs[0].shape
+        if self.kind == "transpose":
+            return (tuple(x[axis] for axis in op.integers("order")),)
+        if self.kind == "slice":
+            axis = op.integer("axis")
+            return ((*x[:axis], op.integer("length"), *x[axis + 1 :]),)
+        shape = op.integers("shape")
+        if self.kind == "reshape":
+            need(product(x) == product(shape), f"shape {x} has no view of shape {shape}")
+        return (shape,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost()
+
+    def traffic(self, op: Op) -> tuple[int, int]:
+        return 0, 0
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        x = op.inputs[0]
+        if self.kind == "transpose":
+            order = op.integers("order")
+            inverse = tuple(order.index(axis) for axis in range(len(order)))
+            return emit("transpose", dy, order=inverse)
+        if self.kind == "expand":
+            return (sum_to(dy, x.shape, emit),)
+        if self.kind == "slice":
+            keep = {key: op.attributes[key] for key in ("axis", "start")}
+            return emit("slice_backward", dy, shape=x.shape, **keep)
+        return (reshaped(dy, x.shape, emit),)
+
+
+@final
+class Copy(Operator):
+    """The same numbers in another place: clone, contiguous, cast, pad, roll, gather by index.
+
+    Shapes: that of the first input, or of the attribute `shape`.
+    Counts: no arithmetic; the traffic of what it writes, read once and written once.
+    """
+
+    family = "movement"
+
+    def __init__(self, kind: str, *, aten: tuple[str, ...] = (), reads: bool = True) -> None:
+        self.kind = kind
+        self.aten = aten
+        self.reads = reads
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        if "shape" in op.attributes:
+            return (op.integers("shape"),)
+        return (op.inputs[0].shape,)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        dtype = op.attributes.get("dtype")
+        return (dtype,) if isinstance(dtype, str) else (op.inputs[0].dtype,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost()
+
+    def traffic(self, op: Op) -> tuple[int, int]:
+        written = total(t.bytes for t in op.outputs)
+        if not self.reads or not op.inputs:
+            return 0, written
+        # What is read is what is written, however much larger the source; indices come on top.
+        source = op.inputs[-1] if self.kind == "copy" else op.inputs[0]
+        indices = total(t.bytes for t in op.inputs[1:]) if self.kind == "gather" else 0
+        moved = total(t.elements for t in op.outputs) * source.bytes // max(source.elements, 1)
+        return moved + indices, written
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        return (dy, *(None for _ in op.inputs[1:]))
+
+
+@final
+class SliceBackward(Operator):
+    """The gradient of a slice: zeros of the input's shape with the gradient written into its place.
+
+    Shapes: dy -> the attribute `shape`.
+    Counts: no arithmetic; reads the gradient, writes the whole.
+    """
+
+    kind = "slice_backward"
+    family = "movement"
+    aten = ("slice_backward", "select_backward")
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.integers("shape"),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost()
+
+
+@final
+class Concatenate(Operator):
+    """Joins tensors along one axis.
+
+    Shapes: equal but for the attribute `axis`, along which the sizes add.
+    Counts: no arithmetic; everything is read once and written once.
+    Backward: each input's gradient is a slice of the output's, a view.
+    """
+
+    kind = "concatenate"
+    family = "movement"
+    aten = ("cat",)
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        axis = op.integer("axis")
+        first = op.inputs[0].shape
+        for tensor in op.inputs[1:]:
+            rest = (*tensor.shape[:axis], *tensor.shape[axis + 1 :])
+            need(
+                rest == (*first[:axis], *first[axis + 1 :]),
+                f"shapes {first} and {tensor.shape} do not join along axis {axis}",
+            )
+        joined = total(tensor.shape[axis] for tensor in op.inputs)
+        return ((*first[:axis], joined, *first[axis + 1 :]),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost()
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        axis = op.integer("axis")
+        start = 0
+        parts: list[Tensor | None] = []
+        for tensor, want in zip(op.inputs, wanted, strict=True):
+            length = tensor.shape[axis]
+            parts.append(
+                emit("slice", dy, axis=axis, start=start, length=length)[0] if want else None
+            )
+            start += length
+        return tuple(parts)
+
+
+def reshaped(tensor: Tensor, shape: Shape, emit: Emit) -> Tensor:
+    """The tensor under another shape; itself where it has that shape already."""
+    if tensor.shape == shape:
+        return tensor
+    return emit("reshape", tensor, shape=shape)[0]
+
+
+def sum_to(tensor: Tensor, shape: Shape, emit: Emit) -> Tensor:
+    """The gradient of a broadcast: sums the axes that were stretched, and drops those that were new."""
+    if tensor.shape == shape:
+        return tensor
+    new = len(tensor.shape) - len(shape)
+    stretched = tuple(
+        new + index for index, size in enumerate(shape) if size == 1 != tensor.shape[new + index]
+    )
+    axes = (*range(new), *stretched)
+    if axes:
+        (tensor,) = emit("sum", tensor, axes=axes, keep=True)
+    return reshaped(tensor, shape, emit)
+
+
+register(
+    View(
+        "reshape",
+        aten=("view", "_unsafe_view", "unsqueeze", "squeeze", "flatten", "alias", "detach",
+              "_reshape_alias", "view_as_real", "view_as_complex", "lift_fresh"),
+    ),
+    View("transpose", aten=("t", "transpose", "permute")),
+    View("expand", aten=("expand",)),
+    View(
+        "slice",
+        aten=("slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "unfold",
+              "diagonal", "as_strided"),
+    ),
+    Copy("clone", aten=("clone", "contiguous", "_to_copy", "_fused_dropout", "repeat", "roll", "flip",
+                        "constant_pad_nd", "reflection_pad1d", "reflection_pad2d",
+                        "replication_pad2d", "pixel_shuffle", "pixel_unshuffle", "tril", "triu",
+                        "channel_shuffle", "as_strided_copy", "im2col")),
+    Copy("copy", aten=("copy",)),
+    Copy("gather", aten=("index", "index_select", "gather", "take_along_dim", "masked_select")),
+    Copy(
+        "fill",
+        aten=("fill", "zero", "empty", "empty_strided", "new_empty", "new_empty_strided",
+              "empty_like", "zeros", "zeros_like", "ones", "ones_like", "full", "full_like", "new_full",
+              "new_zeros", "new_ones", "arange", "scalar_tensor", "linspace", "eye", "normal",
+              "uniform", "bernoulli", "randn", "rand", "rand_like", "randn_like", "randint",
+              "_efficientzerotensor"),
+        reads=False,
+    ),
+    SliceBackward(),
+    Concatenate(),
+)  # fmt: skip

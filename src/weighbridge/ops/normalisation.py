@@ -1,0 +1,273 @@
+"""Normalisations: a mean and a variance over some of the elements, then scale and shift.
+
+n elements a group, G groups. A mean is n - 1 additions and a division; a variance takes a subtraction,
+a square and an addition an element; then each element is shifted and scaled, and with an affine layer
+scaled and shifted again.
+"""
+
+from __future__ import annotations
+
+from typing import final
+
+from ..dims import Shape
+from ..program import Op
+from .base import Cost, Emit, Gradients, Operator, aligned_axes, need, register
+
+
+def channel_axes(op: Op) -> tuple[tuple[str | int, ...], ...]:
+    """Axis names where vectors run along the channels, the second axis of an image."""
+    return tuple(
+        ("c",) if len(tensor.shape) == 1 else aligned_axes((tensor.shape,))[0]
+        if len(tensor.shape) > 2 else ("B", tensor.shape[1])
+        for tensor in op.inputs
+    )  # fmt: skip
+
+
+@final
+class BatchNorm(Operator):
+    """Batch normalisation over every axis but the channels.
+
+    Shapes: x (B, c, ...), optional weight (c) and bias (c), optional running mean and variance (c)
+            -> y as x, and in training mean (c) and inverse deviation (c), float32.
+    Attributes: `training` (batch statistics, not running ones), `affine`.
+    Counts: inference folds the layer into one multiplication and one addition an element, after a few
+            operations a channel. Training adds mean, variance and the update of the running ones.
+    Backward: one operator, `batch_norm_backward`.
+    Source: Ioffe and Szegedy 2015, Algorithms 1 and 2.
+    """
+
+    kind = "batch_norm"
+    family = "normalisation"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x = op.inputs[0].shape
+        channels = (x[1],)
+        for tensor in op.inputs[1:]:
+            need(tensor.shape == channels, f"batch norm of {x[1]} channels with {tensor.shape}")
+        return (x, channels, channels) if op.flag("training") else (x,)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        x = op.inputs[0].dtype
+        return (x, "float32", "float32") if op.flag("training") else (x,)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return channel_axes(op)
+
+    def arithmetic(self, op: Op) -> Cost:
+        x = op.inputs[0]
+        n, c = x.elements, x.shape[1]
+        affine = c if op.flag("affine") else 0
+        # scale = weight / sqrt(var + eps), shift = bias - mean * scale; y = x * scale + shift
+        fold = Cost(
+            multiplications=n + c + affine, additions=n + 2 * c, transcendentals=c, divisions=c
+        )
+        if not op.flag("training"):
+            return fold
+        tracked = len(op.inputs) > (3 if op.flag("affine") else 1)
+        running = Cost(multiplications=5 * c, additions=2 * c) if tracked else Cost()
+        # mean: n - c additions, c divisions; variance: n subtractions, n squares, n - c additions
+        statistics = Cost(multiplications=n, additions=3 * n - 2 * c, divisions=2 * c)
+        return fold + statistics + running
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        dy = grads[0]
+        assert dy is not None
+        x = op.inputs[0]
+        weight = op.inputs[1:2] if op.flag("affine") else ()
+        training = op.flag("training")
+        statistics = op.outputs[1:3] if training else op.inputs[-2:]
+        made = emit("batch_norm_backward", dy, x, *weight, *statistics, training=training, affine=bool(weight))
+        return (*made, *(None for _ in op.inputs[len(made) :]))
+
+
+@final
+class BatchNormBackward(Operator):
+    """The gradients of batch normalisation: of its input, its weight and its bias.
+
+    Shapes: dy, x (B, c, ...), optional weight (c), mean (c), deviation (c) -> dx as x, dweight, dbias.
+    Counts: with xhat = (x - mean) * inv: dbias = sum dy, dweight = sum dy * xhat, and in training
+            dx = weight * inv * (dy - dbias/n - xhat * dweight/n); in inference dx = dy * weight * inv.
+    Source: Ioffe and Szegedy 2015, section 3.
+    """
+
+    kind = "batch_norm_backward"
+    family = "normalisation"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x = op.inputs[1].shape
+        return (x, (x[1],), (x[1],)) if op.flag("affine") else (x,)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return channel_axes(op)
+
+    def arithmetic(self, op: Op) -> Cost:
+        x = op.inputs[1]
+        n, c = x.elements, x.shape[1]
+        sums = Cost(multiplications=2 * n, additions=3 * n - 2 * c)
+        if op.flag("training"):
+            return sums + Cost(multiplications=2 * n + c, additions=2 * n, divisions=2 * c)
+        return sums + Cost(multiplications=n + c, transcendentals=c, additions=c)
+
+
+@final
+class LayerNorm(Operator):
+    """Layer normalisation over the last axes.
+
+    Shapes: x (..., *shape), optional weight (*shape) and bias (*shape) -> y as x, mean (...), inverse
+            deviation (...), one a row.
+    Counts: G rows of n: mean G(n-1) additions; variance 2 additions and a multiplication an element;
+            one scale an element (the shift is the subtraction already made); affine one more of each.
+    Backward: one operator, `layer_norm_backward`.
+    Source: Ba, Kiros and Hinton 2016, equation 3.
+    """
+
+    kind = "layer_norm"
+    family = "normalisation"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x = op.inputs[0].shape
+        rank = op.integer("rank", 1)
+        for tensor in op.inputs[1:]:
+            need(tensor.shape == x[-rank:], f"layer norm of {x} with {tensor.shape}")
+        rows = (*x[:-rank], *(1 for _ in range(rank)))
+        return (x, rows, rows)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (op.inputs[0].dtype, "float32", "float32")
+
+    def arithmetic(self, op: Op) -> Cost:
+        return grouped_norm(op, rows=op.outputs[1].elements, affine=len(op.inputs) - 1)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        dy = grads[0]
+        assert dy is not None
+        x = op.inputs[0]
+        made = emit("layer_norm_backward", dy, x, *op.outputs[1:3], *op.inputs[1:], rank=op.integer("rank", 1))
+        return tuple(g if w else None for g, w in zip(made, wanted, strict=True))
+
+
+@final
+class GroupNorm(Operator):
+    """Group normalisation: layer normalisation over groups of channels.
+
+    Shapes: x (B, c, ...), optional weight (c) and bias (c) -> y as x, mean (B, groups), inverse
+            deviation (B, groups).
+    Counts: as layer normalisation, with B * groups rows.
+    Source: Wu and He 2018.
+    """
+
+    kind = "group_norm"
+    family = "normalisation"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x = op.inputs[0].shape
+        rows = (x[0], op.integer("groups"))
+        return (x, rows, rows)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return channel_axes(op)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return grouped_norm(op, rows=op.outputs[1].elements, affine=len(op.inputs) - 1)
+
+
+@final
+class NormBackward(Operator):
+    """The gradients of layer or group normalisation: of the input, the weight and the bias.
+
+    Shapes: dy, x, mean, inverse deviation, optional weight and bias -> dx, dweight, dbias.
+    Counts: as batch normalisation in training, with the sums a row for dx and a column for the weights.
+    """
+
+    family = "normalisation"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[1].shape, *(tensor.shape for tensor in op.inputs[4:]))
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        if self.kind == "group_norm_backward":
+            return channel_axes(op)
+        return aligned_axes(tuple(tensor.shape for tensor in op.inputs))
+
+    def arithmetic(self, op: Op) -> Cost:
+        x, rows = op.inputs[1], op.inputs[2].elements
+        n = x.elements
+        affine = op.inputs[4:]
+        # xhat 1 and 1; g = dy * weight; sums of g and g * xhat a row; dx = inv * (g - m1 - xhat * m2)
+        cost = Cost(multiplications=4 * n, additions=5 * n - 2 * rows, divisions=2 * rows)
+        if affine:
+            cost += Cost(multiplications=n)  # g
+        for index, tensor in enumerate(affine):  # dweight = sum dy * xhat, dbias = sum dy
+            cost += Cost(
+                multiplications=n if index == 0 else 0, additions=n - tensor.elements
+            )
+        return cost
+
+
+def grouped_norm(op: Op, *, rows: int, affine: int) -> Cost:
+    """The arithmetic of normalising `rows` rows that together are the first input."""
+    n = op.inputs[0].elements
+    statistics = Cost(
+        multiplications=n, additions=3 * n - 2 * rows + rows, divisions=3 * rows, transcendentals=rows
+    )
+    return statistics + Cost(
+        multiplications=n * (2 if affine >= 1 else 1), additions=n if affine >= 2 else 0
+    )
+
+
+@final
+class LocalResponseNorm(Operator):
+    """Local response normalisation across `size` neighbouring channels.
+
+    Shapes: x (B, c, M, N) -> y as x.
+    Counts: an element takes a square, `size` - 1 additions, k + alpha * sum, a power and a division.
+            Channels at the edge have fewer neighbours; they are counted as if they had all.
+    Backward: one operator, `local_response_norm_backward`.
+    Source: Krizhevsky, Sutskever and Hinton 2012, section 3.3.
+    """
+
+    kind = "local_response_norm"
+    family = "normalisation"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[0].shape,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n = op.inputs[0].elements
+        size = op.integer("size")
+        return Cost(multiplications=2 * n, additions=size * n, divisions=n, transcendentals=n)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        return emit("local_response_norm_backward", dy, op.inputs[0], op.outputs[0], size=op.integer("size"))
+
+
+@final
+class LocalResponseNormBackward(Operator):
+    """The gradient of local response normalisation.
+
+    Shapes: dy, x, y (B, c, M, N) -> dx as x.
+    Counts: dx = dy * s^-beta - 2 alpha beta / size * x * sum over neighbours of dy * y / s, the
+            sums s recomputed from x as in forward.
+    """
+
+    kind = "local_response_norm_backward"
+    family = "normalisation"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[1].shape,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n = op.inputs[1].elements
+        size = op.integer("size")
+        return Cost(multiplications=6 * n, additions=2 * size * n, divisions=n, transcendentals=n)
+
+
+register(
+    BatchNorm(), BatchNormBackward(), LayerNorm(), NormBackward("layer_norm_backward"),
+    GroupNorm(), NormBackward("group_norm_backward"), LocalResponseNorm(), LocalResponseNormBackward(),
+)  # fmt: skip

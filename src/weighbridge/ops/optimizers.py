@@ -1,0 +1,283 @@
+"""Update rules: what state an optimizer keeps for a parameter, and what one update of it costs.
+
+The lecture leaves this open (L7). Each rule is an operator that reads a parameter, its gradient and
+its state and writes parameter and state in place, one operator a parameter tensor. Counts are an
+element's, by the formula in the rule's row; step counts and other scalars are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
+
+from ..dims import Shape, product
+from ..errors import UsageError, nearest
+from ..program import Op
+from ..workload import Optimizer
+from .base import Cost, Operator, register
+
+Settings = Mapping[str, float | bool]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """One tensor of optimizer state, kept for one parameter tensor."""
+
+    name: str
+    shape: Shape
+    dtype: str
+
+
+StateRule = Callable[[Shape, str, Settings], tuple[State, ...]]
+"""(shape of the parameter, its dtype, settings) -> what is kept for it."""
+
+CountRule = Callable[[int, Settings], Cost]
+"""(elements, settings) -> the arithmetic of one update."""
+
+
+@final
+class Update(Operator):
+    """One update of one parameter by an optimizer's rule, in place.
+
+    Shapes: parameter, gradient, state... -> parameter, state...
+    Counts: a fixed number of operations an element, by the optimizer and its settings.
+    """
+
+    family = "optimizer"
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        formula: str,
+        source: str,
+        states: StateRule,
+        counts: CountRule,
+        defaults: Settings | None = None,
+    ) -> None:
+        self.kind = f"{name}_update"
+        self.formula = formula
+        self.source = source
+        self.states = states
+        self.counts = counts
+        self.defaults: Settings = defaults or {}
+
+    @property
+    def summary(self) -> str:
+        return f"{self.formula} ({self.source})"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[0].shape, *(tensor.shape for tensor in op.inputs[2:]))
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (op.inputs[0].dtype, *(tensor.dtype for tensor in op.inputs[2:]))
+
+    def arithmetic(self, op: Op) -> Cost:
+        settings = {k: v for k, v in op.attributes.items() if isinstance(v, int | float | bool)}
+        return self.counts(op.inputs[0].elements, settings)
+
+
+def _copies(*names: str) -> StateRule:
+    """As many full copies of the parameter as there are names."""
+
+    def states(shape: Shape, dtype: str, settings: Settings) -> tuple[State, ...]:
+        return tuple(State(name=name, shape=shape, dtype=dtype) for name in names)
+
+    return states
+
+
+def _sgd_states(shape: Shape, dtype: str, settings: Settings) -> tuple[State, ...]:
+    return _copies("momentum_buffer")(shape, dtype, settings) if settings.get("momentum") else ()
+
+
+def _rmsprop_states(shape: Shape, dtype: str, settings: Settings) -> tuple[State, ...]:
+    names = ["square_avg"]
+    names += ["momentum_buffer"] if settings.get("momentum") else []
+    names += ["grad_avg"] if settings.get("centered") else []
+    return _copies(*names)(shape, dtype, settings)
+
+
+def _adafactor_states(shape: Shape, dtype: str, settings: Settings) -> tuple[State, ...]:
+    """A matrix keeps one number a row and one a column; a vector keeps one an element."""
+    if len(shape) < 2:
+        return _copies("variance")(shape, dtype, settings)
+    return (
+        State(name="row_variance", shape=(*shape[:-1], 1), dtype=dtype),
+        State(name="column_variance", shape=(*shape[:-2], 1, shape[-1]), dtype=dtype),
+    )
+
+
+QUANTISED_FROM = 4096
+QUANTISED_BLOCK = 256
+
+
+def _adam8bit_states(shape: Shape, dtype: str, settings: Settings) -> tuple[State, ...]:
+    """Two states of a byte an element and a float32 scale a block of 256; small tensors stay float32."""
+    elements = product(shape)
+    if elements < QUANTISED_FROM:
+        return _copies("exp_avg", "exp_avg_sq")(shape, "float32", settings)
+    blocks = (-(-elements // QUANTISED_BLOCK),)
+    return (
+        State(name="exp_avg", shape=shape, dtype="uint8"),
+        State(name="exp_avg_scale", shape=blocks, dtype="float32"),
+        State(name="exp_avg_sq", shape=shape, dtype="uint8"),
+        State(name="exp_avg_sq_scale", shape=blocks, dtype="float32"),
+    )
+
+
+def _work(
+    n: int, *, mul: int = 0, add: int = 0, cmp: int = 0, div: int = 0, root: int = 0
+) -> Cost:
+    return Cost(
+        multiplications=n * mul,
+        additions=n * add,
+        comparisons=n * cmp,
+        divisions=n * div,
+        transcendentals=n * root,
+    )
+
+
+def _decay(n: int, settings: Settings) -> Cost:
+    """g + decay * p, where weight decay is set."""
+    return _work(n, mul=1, add=1) if settings.get("weight_decay") else Cost()
+
+
+def _decoupled_decay(n: int, settings: Settings) -> Cost:
+    """p * (1 - rate * decay), where weight decay is set."""
+    return _work(n, mul=1) if settings.get("weight_decay") else Cost()
+
+
+def _sgd(n: int, settings: Settings) -> Cost:
+    cost = _work(n, mul=1, add=1) + _decay(n, settings)  # p - rate * g
+    if settings.get("momentum"):
+        cost += _work(n, mul=1, add=1)  # m * b + g
+        if settings.get("dampening"):
+            cost += _work(n, mul=1)
+    if settings.get("nesterov"):
+        cost += _work(n, mul=1, add=1)  # g + m * b
+    return cost
+
+
+def _adagrad(n: int, settings: Settings) -> Cost:
+    # s + g*g; sqrt(s) + eps; p - rate * g / that
+    return _work(n, mul=2, add=3, div=1, root=1) + _decay(n, settings)
+
+
+def _rmsprop(n: int, settings: Settings) -> Cost:
+    # a * v + (1-a) * g * g; sqrt(v) + eps; p - rate * g / that
+    cost = _work(n, mul=4, add=3, div=1, root=1) + _decay(n, settings)
+    if settings.get("momentum"):
+        cost += _work(n, mul=1, add=1)  # m * b + g / that
+    if settings.get("centered"):
+        cost += _work(n, mul=3, add=3)  # a + (1-a) * (g - a); v - a*a
+    return cost
+
+
+def _adam(n: int, settings: Settings) -> Cost:
+    # m + (1-b1) * (g - m); b2 * v + (1-b2) * g * g; sqrt(v) / c + eps; p - rate * m / that
+    return _work(n, mul=5, add=5, div=2, root=1)
+
+
+def _adafactor(n: int, settings: Settings) -> Cost:
+    # g*g, its row and column sums; outer product of the two; 1/sqrt; g * that; its root mean square;
+    # clipped; p * (1 - rate * decay) - rate * that. Work a row or a column is left out.
+    return _work(n, mul=5, add=4, div=1, root=1) + _decoupled_decay(n, settings)
+
+
+def _lion(n: int, settings: Settings) -> Cost:
+    # sign(b1 * m + (1-b1) * g); p - rate * that; b2 * m + (1-b2) * g
+    return _work(n, mul=5, add=3, cmp=1) + _decoupled_decay(n, settings)
+
+
+def _adam8bit(n: int, settings: Settings) -> Cost:
+    # Adam; each of two states is scaled up (a multiplication), its block's maximum found (a comparison),
+    # scaled down (a division) and placed among 256 levels (8 comparisons)
+    return _adam(n, settings) + _work(n, mul=2, cmp=18, div=2) + _decay(n, settings)
+
+
+UPDATES: Mapping[str, Update] = {
+    "sgd": Update(
+        "sgd", formula="p - rate * g; with momentum b = m * b + g in place of g",
+        source="Robbins and Monro 1951; Polyak 1964", states=_sgd_states, counts=_sgd,
+    ),
+    "adagrad": Update(
+        "adagrad", formula="s + g^2; p - rate * g / (sqrt s + eps)",
+        source="Duchi et al. 2011", states=_copies("sum"), counts=_adagrad,
+    ),
+    "rmsprop": Update(
+        "rmsprop", formula="v = a v + (1-a) g^2; p - rate * g / (sqrt v + eps)",
+        source="Tieleman and Hinton 2012", states=_rmsprop_states, counts=_rmsprop,
+    ),
+    "adam": Update(
+        "adam", formula="first and second moment; p - rate * m / (sqrt v + eps)",
+        source="Kingma and Ba 2015, Algorithm 1", states=_copies("exp_avg", "exp_avg_sq"),
+        counts=lambda n, settings: _adam(n, settings) + _decay(n, settings),
+    ),
+    "adamw": Update(
+        "adamw", formula="Adam with decoupled weight decay",
+        source="Loshchilov and Hutter 2019, Algorithm 2", states=_copies("exp_avg", "exp_avg_sq"),
+        counts=lambda n, settings: _adam(n, settings) + _decoupled_decay(n, settings),
+        defaults={"weight_decay": 0.01},
+    ),
+    "adafactor": Update(
+        "adafactor", formula="Adam's second moment as row and column sums, no first moment",
+        source="Shazeer and Stern 2018, Algorithm 4", states=_adafactor_states, counts=_adafactor,
+    ),
+    "lion": Update(
+        "lion", formula="p - rate * sign(b1 m + (1-b1) g); m = b2 m + (1-b2) g",
+        source="Chen et al. 2023, Algorithm 2", states=_copies("exp_avg"), counts=_lion,
+    ),
+    "adam8bit": Update(
+        "adam8bit", formula="Adam with its moments in 8 bits, a scale a block of 256",
+        source="Dettmers et al. 2022", states=_adam8bit_states, counts=_adam8bit,
+    ),
+}  # fmt: skip
+
+SYNONYMS: Mapping[str, Optimizer] = {
+    "momentum": Optimizer(name="sgd", settings={"momentum": 0.9}),
+    "nesterov": Optimizer(name="sgd", settings={"momentum": 0.9, "nesterov": True}),
+}
+"""Names that users know for an update rule with settings."""
+
+SETTINGS = ("momentum", "nesterov", "dampening", "weight_decay", "centered")
+
+
+def optimizer(name: str, **settings: float | bool) -> Optimizer:
+    """An optimizer by the name that a user types, its defaults filled in.
+
+    Raises:
+        UsageError: there is no such optimizer, or it has no such setting.
+    """
+    known = (*UPDATES, *SYNONYMS)
+    key = name.lower()
+    if key not in known:
+        near = nearest(name, known)
+        raise UsageError(
+            f"no optimizer is called {name!r}",
+            *([f"nearest: {', '.join(near)}"] if near else []),
+            f"there are: {', '.join(known)}",
+        )
+    base = SYNONYMS.get(key) or Optimizer(name=key, settings=UPDATES[key].defaults)
+    for setting, value in settings.items():
+        if value and setting in ("momentum", "nesterov", "dampening") and base.name not in (
+            ("sgd", "rmsprop") if setting == "momentum" else ("sgd",)
+        ):
+            raise UsageError(
+                f"{name} has no {setting}",
+                "momentum is for sgd and rmsprop, nesterov and dampening for sgd",
+            )
+    chosen = Optimizer(name=base.name, settings={**base.settings, **settings})
+    if chosen.settings.get("nesterov") and not chosen.settings.get("momentum"):
+        raise UsageError("nesterov needs a momentum", "try --momentum 0.9")
+    return chosen
+
+
+def optimizer_states(
+    chosen: Optimizer, shape: Shape, dtype: str = "float32"
+) -> tuple[State, ...]:
+    """What the optimizer keeps for one parameter of this shape."""
+    return UPDATES[chosen.name].states(shape, dtype, chosen.settings)
+
+
+register(*UPDATES.values())

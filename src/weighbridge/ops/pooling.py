@@ -1,0 +1,168 @@
+"""Pooling: the maximum or the mean of each window."""
+
+from __future__ import annotations
+
+from typing import final
+
+from ..dims import Shape, product
+from ..program import Op
+from .base import Cost, Emit, Gradients, Operator, elements, need, register
+
+
+def pooled(op: Op) -> Shape:
+    """The output's shape of a window that slides over the image.
+
+    With `ceil_mode` the last window may hang over the edge, but must start inside image or padding.
+    """
+    x = op.inputs[0].shape
+    window = op.integers("window")
+    sizes = []
+    for size, kernel, stride, pad in zip(
+        x[len(x) - len(window) :], window, op.integers("stride"), op.integers("padding"), strict=True
+    ):
+        need(
+            not isinstance(size, int) or size + 2 * pad >= kernel,
+            f"a pooling window {kernel} wide on an input {x}",
+        )
+        places = (size + 2 * pad - kernel) // stride + 1
+        if op.flag("ceil_mode"):
+            places = -(-(size + 2 * pad - kernel) // stride) + 1
+            if isinstance(size, int) and (places - 1) * stride >= size + pad:
+                places -= 1
+        sizes.append(places)
+    return (*x[: len(x) - len(window)], *sizes)
+
+
+@final
+class MaxPool(Operator):
+    """The maximum of each window, and where it was.
+
+    Shapes: x (B, c, *image) -> (B, c, *output), and int64 indices of the same shape.
+    Attributes: `window`, `stride`, `padding` (one number an axis), `ceil_mode`.
+    Counts: window - 1 comparisons an output.
+    Backward: one operator, `max_pool_backward`, which reads the indices.
+    """
+
+    kind = "max_pool"
+    family = "pooling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        shape = pooled(op)
+        return (shape, shape)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (op.inputs[0].dtype, "int64")
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost(comparisons=op.outputs[0].elements * (product(op.integers("window")) - 1))
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        dy = grads[0]
+        assert dy is not None
+        return emit("max_pool_backward", dy, op.inputs[0], op.outputs[1])
+
+
+@final
+class AveragePool(Operator):
+    """The mean of each window.
+
+    Shapes: x (B, c, *image) -> (B, c, *output).
+    Attributes: `window`, `stride`, `padding` (one number an axis), `ceil_mode`.
+    Counts: window - 1 additions and a division an output.
+    Backward: one operator, `average_pool_backward`.
+    """
+
+    kind = "average_pool"
+    family = "pooling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (pooled(op),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        outputs = op.outputs[0].elements
+        return Cost(additions=outputs * (product(op.integers("window")) - 1), divisions=outputs)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        return emit("average_pool_backward", dy, op.inputs[0], window=op.attributes["window"])
+
+
+@final
+class AdaptiveAveragePool(Operator):
+    """The mean of each of so many windows that cover the image evenly.
+
+    Shapes: x (B, c, *image) -> (B, c, *size); windows may overlap by one where the sizes do not divide.
+    Counts: window - 1 additions and a division an output; window i of s over M reaches from
+            floor(i*M/s) to ceil((i+1)*M/s).
+    Backward: one operator, `adaptive_average_pool_backward`.
+    """
+
+    kind = "adaptive_average_pool"
+    family = "pooling"
+    aten = ("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d")
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x = op.inputs[0].shape
+        size = op.integers("size")
+        return ((*x[: len(x) - len(size)], *size),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        x, y = op.inputs[0].shape, op.outputs[0].shape
+        outputs = elements(y)
+        covered = elements(x[:2])
+        for size, places in zip(x[2:], y[2:], strict=True):
+            covered *= covered_by_windows(size, places)
+        return Cost(additions=covered - outputs, divisions=outputs)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        return emit("adaptive_average_pool_backward", dy, op.inputs[0])
+
+
+def covered_by_windows(size: int, places: int) -> int:
+    """The lengths of the adaptive windows on one axis, added up; `size` where they divide evenly.
+
+    6 in 4 places: [0,2) [1,3) [3,5) [4,6) = 8.
+    """
+    if places == 1 or not isinstance(size, int):
+        return size
+    return sum(-(-(i + 1) * size // places) - i * size // places for i in range(places))
+
+
+@final
+class PoolBackward(Operator):
+    """The gradient of a pooling.
+
+    Shapes: dy, x, and for maxima the indices -> dx as x.
+    Counts: maxima: one addition an output, into zeros. Means: a division an output, and as many
+            additions as the windows have elements.
+    """
+
+    family = "pooling"
+
+    def __init__(self, kind: str, *, aten: tuple[str, ...] = ()) -> None:
+        self.kind = kind
+        self.aten = aten
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[1].shape,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        dy, x = op.inputs[:2]
+        if self.kind == "max_pool_backward":
+            return Cost(additions=dy.elements)
+        if self.kind == "average_pool_backward":
+            return Cost(additions=dy.elements * product(op.integers("window")), divisions=dy.elements)
+        return Cost(additions=x.elements, divisions=dy.elements)
+
+
+register(
+    MaxPool(), AveragePool(), AdaptiveAveragePool(), PoolBackward("max_pool_backward"),
+    PoolBackward("average_pool_backward"),
+    PoolBackward(
+        "adaptive_average_pool_backward",
+        aten=("_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,235 @@
+"""Reductions: sums, means and extrema over axes; softmax; the losses."""
+
+from __future__ import annotations
+
+from typing import final
+
+from ..dims import Shape
+from ..program import Op
+from .base import Cost, Emit, Gradients, Operator, elements, need, register
+from .movement import reshaped
+
+
+@final
+class Reduce(Operator):
+    """A sum, mean, extremum or deviation over some axes.
+
+    Shapes: x -> x without the attribute `axes`, or with size 1 there where `keep` is set; no `axes`:
+            all of them.
+    Counts: n elements to m results: n - m additions or comparisons; a mean divides each result; a
+            variance adds a subtraction and a square an element.
+    Backward: of a sum or a mean, the gradient expanded; a mean divides it first.
+    """
+
+    family = "reduction"
+
+    def __init__(self, kind: str, *, aten: tuple[str, ...] = ()) -> None:
+        self.kind = kind
+        self.aten = aten or (kind,)
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x = op.inputs[0].shape
+        axes = op.integers("axes") if "axes" in op.attributes else tuple(range(len(x)))
+        if op.flag("keep"):
+            return (tuple(1 if axis in axes else size for axis, size in enumerate(x)),)
+        return (tuple(size for axis, size in enumerate(x) if axis not in axes),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n, m = op.inputs[0].elements, op.outputs[0].elements
+        if self.kind == "extreme":
+            return Cost(comparisons=n - m)
+        if self.kind == "mean":
+            return Cost(additions=n - m, divisions=m)
+        if self.kind == "variance":
+            return Cost(multiplications=n, additions=3 * n - 2 * m, divisions=2 * m)
+        if self.kind == "product":
+            return Cost(multiplications=n - m)
+        if self.kind == "norm":
+            return Cost(multiplications=n, additions=n - m, transcendentals=m)
+        return Cost(additions=n - m)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        need(self.kind in ("sum", "mean"), f"operator {self.kind!r} has no backward rule")
+        x = op.inputs[0].shape
+        axes = op.integers("axes") if "axes" in op.attributes else tuple(range(len(x)))
+        kept = tuple(1 if axis in axes else size for axis, size in enumerate(x))
+        (dx,) = emit("expand", reshaped(dy, kept, emit), shape=x)
+        return (dx,) if self.kind == "sum" else emit("div", dx)
+
+
+@final
+class Softmax(Operator):
+    """exp(x - max) / sum of exp(x - max) along one axis; or its logarithm.
+
+    Shapes: x -> as x; the attribute `axis`.
+    Counts: rows of n: n - 1 comparisons, n subtractions, n exponentials, n - 1 additions, n divisions;
+            the logarithm takes one log a row and a subtraction an element instead of the divisions.
+    Backward: one operator, from the output.
+    """
+
+    family = "reduction"
+
+    def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.aten = aten
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[0].shape,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        x = op.inputs[0]
+        n = x.elements
+        rows = _rows(x.shape, op.integer("axis", -1))
+        shared = Cost(comparisons=n - rows, additions=2 * n - rows, transcendentals=n)
+        if self.kind == "softmax":
+            return shared + Cost(divisions=n)
+        return shared + Cost(additions=n, transcendentals=rows)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        return emit(f"{self.kind}_backward", dy, op.outputs[0], axis=op.integer("axis", -1))
+
+
+@final
+class SoftmaxBackward(Operator):
+    """The gradient of softmax or of its logarithm.
+
+    Shapes: dy, y -> dx as y; the attribute `axis`.
+    Counts: softmax: y * (dy - sum of dy * y). Logarithm: dy - exp(y) * sum of dy.
+    """
+
+    family = "reduction"
+
+    def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.aten = aten
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[1].shape,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        y = op.inputs[1]
+        n = y.elements
+        rows = _rows(y.shape, op.integer("axis", -1))
+        if self.kind == "softmax_backward":
+            return Cost(multiplications=2 * n, additions=2 * n - rows)
+        return Cost(multiplications=n, additions=2 * n - rows, transcendentals=n)
+
+
+def _rows(shape: Shape, axis: int) -> int:
+    length = shape[axis] if shape else 1
+    return elements(shape) // length if length else 0
+
+
+def _scored_axes(x: Shape) -> tuple[tuple[str | int, ...], ...]:
+    """Axis names of log-probabilities (B, k, ...) and of their targets (B, ...)."""
+    rest = ("M", "N", "D")[: len(x) - 2]
+    return (("B", "k", *rest), ("B", *rest))
+
+
+@final
+class NegativeLogLikelihood(Operator):
+    """The mean of the log-probabilities of the right classes, negated.
+
+    Shapes: log-probabilities (B, classes, ...), targets (B, ...) int64 -> () and the total weight ().
+    Counts: one addition a target (the first sets the sum), one division.
+    Backward: one operator: writes zeros, and one division a target.
+    """
+
+    kind = "nll_loss"
+    family = "loss"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, targets = op.inputs[0].shape, op.inputs[1].shape
+        need(targets == (x[0], *x[2:]), f"targets {targets} for log-probabilities {x}")
+        return ((), ())
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost(additions=op.inputs[1].elements - 1, divisions=1)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return _scored_axes(op.inputs[0].shape)
+
+    def traffic(self, op: Op) -> tuple[int, int]:
+        x, targets = op.inputs[:2]
+        picked = targets.elements * x.bytes // x.elements
+        return picked + targets.bytes, sum(t.bytes for t in op.outputs)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        dy = grads[0]
+        assert dy is not None
+        x, targets = op.inputs[:2]
+        return (*emit("nll_loss_backward", dy, x, targets, op.outputs[1]), None)
+
+
+@final
+class NegativeLogLikelihoodBackward(Operator):
+    """The gradient of the negative log-likelihood: -1/B at each target, zero elsewhere.
+
+    Shapes: dy (), log-probabilities (B, classes, ...), targets (B, ...), total weight () -> as the
+            log-probabilities.
+    Counts: one division a target.
+    """
+
+    kind = "nll_loss_backward"
+    family = "loss"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[1].shape,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost(divisions=op.inputs[2].elements)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return ((), *_scored_axes(op.inputs[1].shape), ())
+
+    def traffic(self, op: Op) -> tuple[int, int]:
+        dy, _, targets, weight = op.inputs
+        return dy.bytes + targets.bytes + weight.bytes, op.outputs[0].bytes
+
+
+@final
+class PointwiseLoss(Operator):
+    """A loss that compares two tensors element by element and takes the mean.
+
+    Shapes: x, y of one shape -> () or that shape; backward: dy, x, y -> as x.
+    Counts: a subtraction, a square (or absolute value), an addition an element.
+    """
+
+    family = "loss"
+
+    def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.aten = aten
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        if self.kind.endswith("backward"):
+            return (op.inputs[1].shape,)
+        return ((),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n = max(tensor.elements for tensor in op.inputs)
+        if self.kind.endswith("backward"):
+            return Cost(multiplications=2 * n, additions=n)
+        return Cost(multiplications=n, additions=2 * n)
+
+
+register(
+    Reduce("sum", aten=("sum", "cumsum", "trace", "bincount", "logcumsumexp")),
+    Reduce("mean"),
+    Reduce("extreme", aten=("amax", "amin", "max", "min", "argmax", "argmin", "any", "all", "cummax", "aminmax")),
+    Reduce("variance", aten=("var", "std", "var_mean", "std_mean")),
+    Reduce("product", aten=("prod", "cumprod")),
+    Reduce("norm", aten=("linalg_vector_norm", "norm", "_foreach_norm")),
+    Softmax("softmax", aten=("_softmax", "_safe_softmax")),
+    SoftmaxBackward("softmax_backward", aten=("_softmax_backward_data",)),
+    Softmax("log_softmax", aten=("_log_softmax",)),
+    SoftmaxBackward("log_softmax_backward", aten=("_log_softmax_backward_data",)),
+    NegativeLogLikelihood(),
+    NegativeLogLikelihoodBackward(),
+    PointwiseLoss("pointwise_loss", aten=("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div")),
+    PointwiseLoss("pointwise_loss_backward", aten=("mse_loss_backward", "smooth_l1_loss_backward", "huber_loss_backward", "binary_cross_entropy_backward")),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""Numbers as text: the only place where a quantity becomes characters.
+
+Three significant digits. Counts and rates are decimal (3.63 G), memory is binary (79.6 GiB). Inside
+the project every quantity is unscaled: bytes, seconds, single operations.
+"""
+
+from __future__ import annotations
+
+DECIMAL = ("", "k", "M", "G", "T", "P", "E", "Z", "Y", "R", "Q")
+BINARY = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB")
+
+
+def scaled(value: int | float, prefixes: tuple[str, ...], base: int, exact_below: int) -> str:
+    """`value` with three significant digits and the prefix that keeps it below `base`."""
+    sign = "-" if value < 0 else ""
+    size = abs(value)
+    if size < exact_below and size == int(size):
+        return f"{sign}{int(size)} {prefixes[0]}".rstrip()
+    exponent = 0
+    divisor = 1
+    # 999.5 would print as 1000: it moves on to the next prefix.
+    while exponent + 1 < len(prefixes) and size >= divisor * (base - 0.5 if base == 1000 else base):
+        divisor *= base
+        exponent += 1
+    return f"{sign}{significant(size / divisor)} {prefixes[exponent]}".rstrip()
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """`value` in plain notation with `digits` significant digits; integers above them stay whole."""
+    if value == 0:
+        return "0"
+    whole = len(str(int(value))) if value >= 1 else 0
+    if value < 1:
+        places = digits
+        while places < 12 and round(value, places) * 10 ** (places - digits + 1) < 1:
+            places += 1
+        return f"{value:.{places}f}"
+    text = f"{value:.{max(digits - whole, 0)}f}"
+    if len(text.partition(".")[0]) > whole:  # 9.999 became 10.00
+        text = f"{value:.{max(digits - whole - 1, 0)}f}"
+    return text
+
+
+def count(value: int | float) -> str:
+    """A count, decimal: 1814073344 -> '1.81 G'."""
+    return scaled(value, DECIMAL, 1000, 1000)
+
+
+def integer(value: int) -> str:
+    """A count in full, grouped: 25557032 -> '25,557,032'."""
+    return f"{value:,}"
+
+
+def memory(value: int | float) -> str:
+    """Bytes, binary: 102228128 -> '97.5 MiB'."""
+    return scaled(value, BINARY, 1024, 1024)
+
+
+def macs(value: int) -> str:
+    """Multiply-accumulates with their unit: '4.09 GMACs'."""
+    return unit(value, "MACs")
+
+
+def flops(value: int) -> str:
+    """Floating-point operations with their unit: '8.18 GFLOPs'."""
+    return unit(value, "FLOPs")
+
+
+def unit(value: int | float, name: str) -> str:
+    """A count with the unit behind its prefix: 1814073344, 'MACs' -> '1.81 GMACs'."""
+    number, _, prefix = count(value).partition(" ")
+    return f"{number} {prefix}{name}"
+
+
+def percent(share: float) -> str:
+    """A share of one as a percentage: 0.0289 -> '2.9 %'."""
+    value = 100 * share
+    if value and value < 0.1:
+        return "<0.1 %"
+    return f"{value:.1f} %"
+
+
+def plural(number: int, word: str) -> str:
+    """'1 operator', '175 operators'."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")

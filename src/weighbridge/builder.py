@@ -95,9 +95,7 @@ class Builder:
 
     def buffer(self, name: str, shape: Shape, *, dtype: str | None = None) -> Tensor:
         """State of the open module that is not trained."""
-        tensor = self._tensor(
-            shape, dtype or self.workload.dtype, "buffer", name=self._path(name)
-        )
+        tensor = self._tensor(shape, dtype or self.workload.dtype, "buffer", name=self._path(name))
         self._buffers.append(tensor)
         return tensor
 
@@ -108,9 +106,7 @@ class Builder:
         """Opens a module below the one that is open; operators inside carry its path."""
         outer = self._scope
         self._scope = self._path(name)
-        self._modules.setdefault(
-            self._scope, Module(scope=self._scope, kind=kind, detail=detail)
-        )
+        self._modules.setdefault(self._scope, Module(scope=self._scope, kind=kind, detail=detail))
         try:
             yield
         finally:
@@ -149,7 +145,9 @@ class Builder:
         except ShapeError as error:
             given = ", ".join(str(tensor.shape) for tensor in inputs[:1])
             where = f"{self._scope or 'the network'} ({kind})"
-            raise ShapeError(f"{where} does not take an input of shape {given}", error.message) from error
+            raise ShapeError(
+                f"{where} does not take an input of shape {given}", error.message
+            ) from error
         role: Role = "activation" if self._phase == "forward" else "activation_gradient"
         outputs = []
         for index, (shape, dtype) in enumerate(zip(shapes, rule.dtypes(draft), strict=True)):
@@ -164,7 +162,9 @@ class Builder:
             )
         if self._phase == "forward" and any(t.id in self._differentiable for t in inputs):
             self._differentiable.update(
-                tensor.id for tensor in outputs[: rule.results] if tensor.dtype not in ("int64", "bool")
+                tensor.id
+                for tensor in outputs[: rule.results]
+                if tensor.dtype not in ("int64", "bool")
             )
         self._ops.append(
             Op(

@@ -117,7 +117,7 @@ def formula_text(expression: Expr, order: Sequence[str]) -> str:
 
     rank = {name: index for index, name in enumerate(order)}
 
-    class Board(StrPrinter):
+    class Board(StrPrinter):  # type: ignore[misc]
         def _print_Symbol(self, expr):  # type: ignore[no-untyped-def]
             return str(expr.name)
 

@@ -68,9 +68,7 @@ def convolution(
 def linear(net: Builder, x: Tensor, name: str, features: int, *, bias: bool = True) -> Tensor:
     """(B, ..., n) -> (B, ..., features)."""
     inside = x.shape[-1]
-    with net.module(
-        name, "Linear", f"in_features={inside}, out_features={features}, bias={bias}"
-    ):
+    with net.module(name, "Linear", f"in_features={inside}, out_features={features}, bias={bias}"):
         weight = net.parameter("weight", (features, inside))
         biases = (net.parameter("bias", (features,)),) if bias else ()
         return multiply(net, x, weight, *biases)
@@ -216,7 +214,9 @@ def merge_heads(net: Builder, x: Tensor) -> Tensor:
     return net.op("reshape", x, shape=(batch, length, heads * width))[0]
 
 
-def attention(net: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int, *, causal: bool = False) -> Tensor:
+def attention(
+    net: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int, *, causal: bool = False
+) -> Tensor:
     """(B, S, n), (B, T, n), (B, T, n) -> (B, S, n): heads split, attended, merged; no parameters."""
     q, k, v = (split_heads(net, part, heads) for part in (q, k, v))
     return merge_heads(net, net.op("attention", q, k, v, causal=causal)[0])

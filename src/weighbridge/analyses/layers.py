@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from ..dims import Shape
 from ..ops import Cost, rule_of
-from ..program import Op, Program
+from ..program import Op, Phase, Program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +101,18 @@ def layers(
 
 def _row(scope: str, entries: list[tuple[Op, Cost | None]]) -> Layer:
     forward = [op for op, _ in entries if op.phase == "forward"]
-    by_phase = {
-        phase: Cost.total(cost for op, cost in entries if op.phase == phase and cost is not None)
-        for phase in ("forward", "backward", "update")
-    }
+
+    def cost(phase: Phase) -> Cost:
+        return Cost.total(cost for op, cost in entries if op.phase == phase and cost is not None)
+
     return Layer(
         scope=scope,
         kind="",
         inputs=_inputs(forward),
         outputs=_outputs(forward),
-        **by_phase,
+        forward=cost("forward"),
+        backward=cost("backward"),
+        update=cost("update"),
         activation_bytes=activation_bytes(forward),
         operators=len(entries),
         uncounted=sum(cost is None for _, cost in entries),

@@ -96,7 +96,9 @@ class Weighing:
             raise StrictError(
                 f"{plural(sum(entry.count for entry in self.compute.uncounted), 'operator')} "
                 "not counted: "
-                + ", ".join(f"{entry.op} ({entry.count} times)" for entry in self.compute.uncounted),
+                + ", ".join(
+                    f"{entry.op} ({entry.count} times)" for entry in self.compute.uncounted
+                ),
                 "leave out --strict to see the rest",
             )
 

@@ -5,8 +5,17 @@
 
 from __future__ import annotations
 
-from . import attention, contraction, elementwise, embedding, movement, normalisation, optimizers
-from . import pooling, reduction
+from . import (
+    attention,
+    contraction,
+    elementwise,
+    embedding,
+    movement,
+    normalisation,
+    optimizers,
+    pooling,
+    reduction,
+)
 from .base import Cost, Operator, rule_of, rules, spellings
 
 __all__ = [

@@ -71,9 +71,7 @@ class Attention(Operator):
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         dy = grads[0]
         assert dy is not None
-        made = emit(
-            "attention_backward", dy, *op.inputs[:3], *op.outputs, causal=op.flag("causal")
-        )
+        made = emit("attention_backward", dy, *op.inputs[:3], *op.outputs, causal=op.flag("causal"))
         return (*made, *(None for _ in op.inputs[3:]))
 
 

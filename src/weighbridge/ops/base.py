@@ -76,7 +76,9 @@ class Cost:
         rows = [tuple(getattr(cost, name) for name in _COST_FIELDS) for cost in costs]
         if not rows:
             return Cost()
-        return Cost(**dict(zip(_COST_FIELDS, (sum(c) for c in zip(*rows, strict=True)), strict=True)))
+        return Cost(
+            **dict(zip(_COST_FIELDS, (sum(c) for c in zip(*rows, strict=True)), strict=True))
+        )
 
 
 _COST_FIELDS = tuple(entry.name for entry in fields(Cost))

@@ -30,7 +30,9 @@ class Matmul(Operator):
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, w = op.inputs[0].shape, op.inputs[1].shape
         need(len(x) >= 2 and len(w) >= 2, f"a matrix product of shapes {x} and {w}")
-        need(x[-1] == w[-2], f"a matrix product needs {x[-1]} rows on the right, and {w} has {w[-2]}")
+        need(
+            x[-1] == w[-2], f"a matrix product needs {x[-1]} rows on the right, and {w} has {w[-2]}"
+        )
         if len(w) == 2:
             return ((*x[:-1], w[-1]),)
         return ((*broadcast((x[:-2], w[:-2])), x[-2], w[-1]),)
@@ -47,7 +49,11 @@ class Matmul(Operator):
             named: tuple[tuple[str | int, ...], ...] = (("B", "n"), ("n", "k"))
             addend: tuple[str | int, ...] = ("k",)
         elif len(w) == 2:
-            lead = ("B", "T")[: len(x) - 1] if len(x) <= 3 else tuple(f"B{i}" for i in range(len(x) - 1))
+            lead = (
+                ("B", "T")[: len(x) - 1]
+                if len(x) <= 3
+                else tuple(f"B{i}" for i in range(len(x) - 1))
+            )
             named = ((*lead, "n"), ("n", "k"))
             addend = ("k",)
         else:
@@ -160,7 +166,9 @@ class Convolution(Operator):
         if op.flag("transposed"):
             weight = ("c", "k" if groups == 1 else "g", *kernel)
         x = ("B", "c", *image)
-        bias: str | int = "k" if groups == 1 or not op.flag("transposed") else op.outputs[0].shape[1]
+        bias: str | int = (
+            "k" if groups == 1 or not op.flag("transposed") else op.outputs[0].shape[1]
+        )
         return (x, weight, (bias,))[: len(op.inputs)]
 
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:

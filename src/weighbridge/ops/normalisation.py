@@ -76,7 +76,15 @@ class BatchNorm(Operator):
         weight = op.inputs[1:2] if op.flag("affine") else ()
         training = op.flag("training")
         statistics = op.outputs[1:3] if training else op.inputs[-2:]
-        made = emit("batch_norm_backward", dy, x, *weight, *statistics, training=training, affine=bool(weight))
+        made = emit(
+            "batch_norm_backward",
+            dy,
+            x,
+            *weight,
+            *statistics,
+            training=training,
+            affine=bool(weight),
+        )
         return (*made, *(None for _ in op.inputs[len(made) :]))
 
 
@@ -142,7 +150,14 @@ class LayerNorm(Operator):
         dy = grads[0]
         assert dy is not None
         x = op.inputs[0]
-        made = emit("layer_norm_backward", dy, x, *op.outputs[1:3], *op.inputs[1:], rank=op.integer("rank", 1))
+        made = emit(
+            "layer_norm_backward",
+            dy,
+            x,
+            *op.outputs[1:3],
+            *op.inputs[1:],
+            rank=op.integer("rank", 1),
+        )
         return tuple(g if w else None for g, w in zip(made, wanted, strict=True))
 
 
@@ -201,9 +216,7 @@ class NormBackward(Operator):
         if affine:
             cost += Cost(multiplications=n)  # g
         for index, tensor in enumerate(affine):  # dweight = sum dy * xhat, dbias = sum dy
-            cost += Cost(
-                multiplications=n if index == 0 else 0, additions=n - tensor.elements
-            )
+            cost += Cost(multiplications=n if index == 0 else 0, additions=n - tensor.elements)
         return cost
 
 
@@ -211,7 +224,10 @@ def grouped_norm(op: Op, *, rows: int, affine: int) -> Cost:
     """The arithmetic of normalising `rows` rows that together are the first input."""
     n = op.inputs[0].elements
     statistics = Cost(
-        multiplications=n, additions=3 * n - 2 * rows + rows, divisions=3 * rows, transcendentals=rows
+        multiplications=n,
+        additions=3 * n - 2 * rows + rows,
+        divisions=3 * rows,
+        transcendentals=rows,
     )
     return statistics + Cost(
         multiplications=n * (2 if affine >= 1 else 1), additions=n if affine >= 2 else 0
@@ -243,7 +259,9 @@ class LocalResponseNorm(Operator):
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         (dy,) = grads
         assert dy is not None
-        return emit("local_response_norm_backward", dy, op.inputs[0], op.outputs[0], size=op.integer("size"))
+        return emit(
+            "local_response_norm_backward", dy, op.inputs[0], op.outputs[0], size=op.integer("size")
+        )
 
 
 @final

@@ -126,9 +126,7 @@ def _adam8bit_states(shape: Shape, dtype: str, settings: Settings) -> tuple[Stat
     )
 
 
-def _work(
-    n: int, *, mul: int = 0, add: int = 0, cmp: int = 0, div: int = 0, root: int = 0
-) -> Cost:
+def _work(n: int, *, mul: int = 0, add: int = 0, cmp: int = 0, div: int = 0, root: int = 0) -> Cost:
     return Cost(
         multiplications=n * mul,
         additions=n * add,
@@ -260,8 +258,10 @@ def optimizer(name: str, **settings: float | bool) -> Optimizer:
         )
     base = SYNONYMS.get(key) or Optimizer(name=key, settings=UPDATES[key].defaults)
     for setting, value in settings.items():
-        if value and setting in ("momentum", "nesterov", "dampening") and base.name not in (
-            ("sgd", "rmsprop") if setting == "momentum" else ("sgd",)
+        if (
+            value
+            and setting in ("momentum", "nesterov", "dampening")
+            and base.name not in (("sgd", "rmsprop") if setting == "momentum" else ("sgd",))
         ):
             raise UsageError(
                 f"{name} has no {setting}",
@@ -273,9 +273,7 @@ def optimizer(name: str, **settings: float | bool) -> Optimizer:
     return chosen
 
 
-def optimizer_states(
-    chosen: Optimizer, shape: Shape, dtype: str = "float32"
-) -> tuple[State, ...]:
+def optimizer_states(chosen: Optimizer, shape: Shape, dtype: str = "float32") -> tuple[State, ...]:
     """What the optimizer keeps for one parameter of this shape."""
     return UPDATES[chosen.name].states(shape, dtype, chosen.settings)
 

@@ -18,7 +18,11 @@ def pooled(op: Op) -> Shape:
     window = op.integers("window")
     sizes = []
     for size, kernel, stride, pad in zip(
-        x[len(x) - len(window) :], window, op.integers("stride"), op.integers("padding"), strict=True
+        x[len(x) - len(window) :],
+        window,
+        op.integers("stride"),
+        op.integers("padding"),
+        strict=True,
     ):
         need(
             not isinstance(size, int) or size + 2 * pad >= kernel,
@@ -100,7 +104,12 @@ class AdaptiveAveragePool(Operator):
 
     kind = "adaptive_average_pool"
     family = "pooling"
-    aten = ("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d", "adaptive_avg_pool2d")
+    aten = (
+        "_adaptive_avg_pool2d",
+        "_adaptive_avg_pool3d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+    )
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[0].shape
@@ -154,7 +163,9 @@ class PoolBackward(Operator):
         if self.kind == "max_pool_backward":
             return Cost(additions=dy.elements)
         if self.kind == "average_pool_backward":
-            return Cost(additions=dy.elements * product(op.integers("window")), divisions=dy.elements)
+            return Cost(
+                additions=dy.elements * product(op.integers("window")), divisions=dy.elements
+            )
         return Cost(additions=x.elements, divisions=dy.elements)
 
 

@@ -122,7 +122,9 @@ def formula_text(expression: Expr, order: Sequence[str]) -> str:
             return str(expr.name)
 
         def _print_Add(self, expr, order=None):  # type: ignore[no-untyped-def]
-            terms = sorted(expr.args, key=lambda term: (term.is_number, _rank(term, rank)))
+            terms = sorted(
+                expr.args, key=lambda t: (t.is_number, t.could_extract_minus_sign(), _rank(t, rank))
+            )
             text = ""
             for term in terms:
                 piece = self._print(term)

@@ -26,19 +26,12 @@ def scaled(value: int | float, prefixes: tuple[str, ...], base: int, exact_below
 
 
 def significant(value: float, digits: int = 3) -> str:
-    """`value` in plain notation with `digits` significant digits; integers above them stay whole."""
+    """`value` >= 0 in plain notation with `digits` significant digits; larger integers stay whole."""
     if value == 0:
         return "0"
-    whole = len(str(int(value))) if value >= 1 else 0
-    if value < 1:
-        places = digits
-        while places < 12 and round(value, places) * 10 ** (places - digits + 1) < 1:
-            places += 1
-        return f"{value:.{places}f}"
-    text = f"{value:.{max(digits - whole, 0)}f}"
-    if len(text.partition(".")[0]) > whole:  # 9.999 became 10.00
-        text = f"{value:.{max(digits - whole - 1, 0)}f}"
-    return text
+    rounded = float(f"{value:.{digits - 1}e}")
+    exponent = int(f"{rounded:e}".partition("e")[2])
+    return f"{rounded if exponent < digits else value:.{max(digits - 1 - exponent, 0)}f}"
 
 
 def count(value: int | float) -> str:

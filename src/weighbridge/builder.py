@@ -43,8 +43,10 @@ class Builder:
         self._modules: dict[str, Module] = {}
         self._parameters: list[Tensor] = []
         self._buffers: list[Tensor] = []
+        self._aliases: dict[str, str] = {}
         self._inputs: list[Tensor] = []
         self._scope = ""
+        self._idle = False
         self._phase: Phase = "forward"
         self._ids = 0
         self._differentiable: set[int] = set()
@@ -99,6 +101,11 @@ class Builder:
         self._buffers.append(tensor)
         return tensor
 
+    def alias(self, name: str, tensor: Tensor) -> Tensor:
+        """A further name, in the open module, of a parameter that another module holds already."""
+        self._aliases[self._path(name)] = tensor.name or ""
+        return tensor
+
     # -- modules ---------------------------------------------------------------------------------
 
     @contextmanager
@@ -111,6 +118,18 @@ class Builder:
             yield
         finally:
             self._scope = outer
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Modules opened inside belong to the network but do not run under this workload.
+
+        Their parameters and buffers are held; their operators are worked out for the shapes only.
+        """
+        self._idle = True
+        try:
+            yield
+        finally:
+            self._idle = False
 
     @property
     def scope(self) -> str:
@@ -152,6 +171,8 @@ class Builder:
         outputs = []
         for index, (shape, dtype) in enumerate(zip(shapes, rule.dtypes(draft), strict=True)):
             shared = inputs[0].storage if rule.view and inputs else None
+            if self._idle:
+                shared = _NOWHERE
             outputs.append(
                 self._tensor(
                     shape,
@@ -166,6 +187,8 @@ class Builder:
                 for tensor in outputs[: rule.results]
                 if tensor.dtype not in ("int64", "bool")
             )
+        if self._idle:
+            return tuple(outputs)
         self._ops.append(
             Op(
                 kind=kind,
@@ -181,13 +204,22 @@ class Builder:
 
     # -- a step ----------------------------------------------------------------------------------
 
-    def loss(self, outputs: tuple[Tensor, ...], weights: tuple[float, ...] = ()) -> Tensor:
+    def loss(
+        self,
+        outputs: tuple[Tensor, ...],
+        weights: tuple[float, ...] = (),
+        *,
+        usual: str = "auto",
+    ) -> Tensor:
         """The loss of the workload over the network's outputs; several are weighted and added.
 
-        Cross-entropy takes logits (B, classes), or (B, T, classes) folded to (B*T, classes).
+        `usual` is what the workload's 'auto' means for this network, as for one whose outputs look
+        like logits and are not. Cross-entropy takes logits (B, classes), or (B, T, classes) folded
+        to (B*T, classes).
         """
-        with self.module("loss", "Loss", self.workload.loss):
-            losses = [self._one_loss(output) for output in outputs]
+        chosen = usual if self.workload.loss == "auto" else self.workload.loss
+        with self.module("loss", "Loss", chosen):
+            losses = [self._one_loss(output, chosen) for output in outputs]
             for index, weight in enumerate(weights):
                 if weight != 1:
                     (losses[index],) = self.op("mul", losses[index])
@@ -196,9 +228,9 @@ class Builder:
                 (result,) = self.op("add", result, further)
         return result
 
-    def _one_loss(self, output: Tensor) -> Tensor:
+    def _one_loss(self, output: Tensor, chosen: str) -> Tensor:
         shape = output.shape
-        if self.workload.loss == "mean" or len(shape) < 2:
+        if chosen == "mean" or len(shape) < 2:
             return self.op("mean", output)[0]
         if len(shape) == 3:
             (output,) = self.op("reshape", output, shape=(shape[0] * shape[1], shape[2]))
@@ -298,11 +330,15 @@ class Builder:
         frontend: str,
         outputs: tuple[Tensor, ...],
         loss_weights: tuple[float, ...] = (),
+        loss: str = "auto",
         warnings: tuple[str, ...] = (),
     ) -> Program:
-        """Ends the network at `outputs` and, where the workload trains, adds backward and update."""
+        """Ends the network at `outputs` and, where the workload trains, adds backward and update.
+
+        `loss` is what the workload's loss 'auto' means for this network.
+        """
         if self.workload.training:
-            gradients = self.backward(self.loss(outputs, loss_weights))
+            gradients = self.backward(self.loss(outputs, loss_weights, usual=loss))
             self.update(self._as_gradients(gradients))
         kept = {t.storage for t in (*self._parameters, *self._buffers, *self._inputs, *outputs)}
         kept |= {t.storage for op in self._ops for t in op.outputs if t.role in _OUTLIVES}
@@ -319,8 +355,11 @@ class Builder:
             buffers=tuple(self._buffers),
             inputs=tuple(self._inputs),
             outputs=outputs,
+            aliases=self._aliases,
             warnings=warnings,
         )
 
 
 _OUTLIVES = ("optimizer_state", "gradient")
+_NOWHERE = -1
+"""The storage of what is never computed."""

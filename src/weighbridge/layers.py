@@ -32,13 +32,18 @@ def convolution(
     dilation: Sizes = 1,
     groups: int = 1,
     bias: bool = True,
+    inputs: int | None = None,
 ) -> Tensor:
-    """(B, c, *image) -> (B, channels, *output)."""
+    """(B, c, *image) -> (B, channels, *output); `inputs` fixes c where the layer is known to take it."""
     rank = len(x.shape) - 2
     if rank < 1:
         raise ShapeError(f"{_where(net, name)} needs an image, and its input has shape {x.shape}")
     window, step, pad, spread = (sizes(v, rank) for v in (kernel, stride, padding, dilation))
     inside = x.shape[1]
+    if inputs is not None and inside != inputs:
+        raise ShapeError(
+            f"{_where(net, name)} takes {inputs} channels, and its input {x.shape} has {inside}"
+        )
     if inside % groups or channels % groups:
         raise ShapeError(
             f"{_where(net, name)}: {inside} input and {channels} output channels do not split into "
@@ -65,9 +70,21 @@ def convolution(
         )[0]
 
 
-def linear(net: Builder, x: Tensor, name: str, features: int, *, bias: bool = True) -> Tensor:
-    """(B, ..., n) -> (B, ..., features)."""
+def linear(
+    net: Builder,
+    x: Tensor,
+    name: str,
+    features: int,
+    *,
+    bias: bool = True,
+    inputs: int | None = None,
+) -> Tensor:
+    """(B, ..., n) -> (B, ..., features); `inputs` fixes n where the layer is known to take it."""
     inside = x.shape[-1]
+    if inputs is not None and inside != inputs:
+        raise ShapeError(
+            f"{_where(net, name)} takes {inputs} features, and its input {x.shape} has {inside}"
+        )
     with net.module(name, "Linear", f"in_features={inside}, out_features={features}, bias={bias}"):
         weight = net.parameter("weight", (features, inside))
         biases = (net.parameter("bias", (features,)),) if bias else ()

@@ -100,7 +100,8 @@ def multiply(net: Builder, x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
 def batch_norm(net: Builder, x: Tensor, name: str) -> Tensor:
     """Normalises (B, c, ...) over all but the channels; batch statistics in training."""
     channels = x.shape[1]
-    with net.module(name, f"BatchNorm{len(x.shape) - 2}d", f"{channels}"):
+    rank = max(len(x.shape) - 2, 1)  # vectors (B, c) too are BatchNorm1d's
+    with net.module(name, f"BatchNorm{rank}d", f"{channels}"):
         weight, bias = net.parameter("weight", (channels,)), net.parameter("bias", (channels,))
         mean, variance = (
             net.buffer("running_mean", (channels,)),

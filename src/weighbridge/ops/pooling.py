@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import final
 
 from ..dims import Shape, product
@@ -133,11 +134,12 @@ class AdaptiveAveragePool(Operator):
 def covered_by_windows(size: int, places: int) -> int:
     """The lengths of the adaptive windows on one axis, added up; `size` where they divide evenly.
 
-    6 in 4 places: [0,2) [1,3) [3,5) [4,6) = 8.
+    6 in 4 places: [0,2) [1,3) [3,5) [4,6) = 8. Neighbours overlap by one where the border i*6/4
+    between them is not whole; of the 4 - 1 borders gcd(6, 4) - 1 are: 6 + (4 - 1) - (2 - 1) = 8.
     """
     if places == 1 or not isinstance(size, int):
         return size
-    return sum(-(-(i + 1) * size // places) - i * size // places for i in range(places))
+    return size + places - gcd(size, places)
 
 
 @final

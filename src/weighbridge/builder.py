@@ -310,17 +310,7 @@ class Builder:
                 )
                 for state in optimizers.optimizer_states(chosen, parameter.shape, parameter.dtype)
             )
-            self._ops.append(
-                Op(
-                    kind=f"{chosen.name}_update",
-                    name=f"{chosen.name}_update",
-                    scope=(parameter.name or "").rpartition(".")[0],
-                    phase="update",
-                    inputs=(parameter, gradient, *states),
-                    outputs=(parameter, *states),
-                    attributes=dict(chosen.settings),
-                )
-            )
+            self._ops.append(optimizers.update(chosen, parameter, gradient, states))
 
     def build(
         self,

@@ -13,7 +13,7 @@ from typing import final
 
 from ..dims import Shape, product
 from ..errors import UsageError, nearest
-from ..program import Op
+from ..program import Op, Tensor
 from ..workload import Optimizer
 from .base import Cost, Operator, register
 
@@ -276,6 +276,22 @@ def optimizer(name: str, **settings: float | bool) -> Optimizer:
 def optimizer_states(chosen: Optimizer, shape: Shape, dtype: str = "float32") -> tuple[State, ...]:
     """What the optimizer keeps for one parameter of this shape."""
     return UPDATES[chosen.name].states(shape, dtype, chosen.settings)
+
+
+def update(
+    chosen: Optimizer, parameter: Tensor, gradient: Tensor, states: tuple[Tensor, ...]
+) -> Op:
+    """The update of one parameter as one operator, in the scope of the module that holds it."""
+    kind = f"{chosen.name}_update"
+    return Op(
+        kind=kind,
+        name=kind,
+        scope=(parameter.name or "").rpartition(".")[0],
+        phase="update",
+        inputs=(parameter, gradient, *states),
+        outputs=(parameter, *states),
+        attributes=dict(chosen.settings),
+    )
 
 
 register(*UPDATES.values())

@@ -1,0 +1,113 @@
+"""Attention, taken whole: one operator forward and one backward, whatever a device would run it as.
+
+On meta, PyTorch takes scaled dot-product attention apart into matrix products and a softmax, with the
+table of scores in memory, which no device that has a fused kernel does. Here it stays one operator.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from .recording import Recorder
+
+NAME = "aten.scaled_dot_product_attention"
+
+scaled_dot_product_attention = torch._C._nn.scaled_dot_product_attention
+"""PyTorch's own, under whatever name a network calls it."""
+
+Context: TypeAlias = Any  # what autograd hands to forward and backward, untyped in PyTorch
+
+
+class _Attention(Function):
+    """Attention over heads as autograd sees it: results of the right size, with nothing in them."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        recorder: Recorder,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        mask: Tensor | None,
+        causal: bool,
+    ) -> Tensor:
+        """q (B, H, S, E), k (B, G, T, E), v (B, G, T, F) -> (B, H, S, F), laid out token by token."""
+        with recorder.muted():
+            y = _by_token(q, v.shape[-1])
+            row_sums = q.new_empty(q.shape[:-1], dtype=torch.float32)  # log-sum-exp (B, H, S)
+        operands = (q, k, v) if mask is None else (q, k, v, mask)
+        recorder.emit("attention", operands, (y, row_sums), {"causal": causal}, name=NAME)
+        ctx.recorder, ctx.causal = recorder, causal
+        ctx.save_for_backward(q, k, v, y, row_sums)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of q, k and v, shaped and laid out as fused kernels return them."""
+        q, k, v, y, row_sums = ctx.saved_tensors
+        recorder: Recorder = ctx.recorder
+        with recorder.muted():
+            made = tuple(_by_token(tensor, tensor.shape[-1]) for tensor in (q, k, v))
+        recorder.emit(
+            "attention_backward",
+            (gradients[0], q, k, v, y, row_sums),
+            made,
+            {"causal": ctx.causal},
+            name=f"{NAME}_backward",
+            results=3,
+        )
+        return (None, *made, None, None)
+
+
+def _by_token(like: Tensor, width: int) -> Tensor:
+    """An empty (B, H, S, width) in which the heads of a token lie side by side."""
+    batch, heads, length, _ = like.shape
+    return like.new_empty((batch, length, heads, width)).transpose(1, 2)
+
+
+def attend(
+    recorder: Recorder,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+) -> Tensor:
+    """Stands in for `torch.nn.functional.scaled_dot_product_attention`, with its parameters.
+
+    Query, key and value may have 2 to 4 axes; three (B, S, E) are one head. A mask whose gradient is
+    wanted, and operands that do not fit, go to PyTorch's own, which takes the first apart and refuses
+    the second.
+    """
+    learnt = attn_mask is not None and attn_mask.requires_grad
+    if learnt or not _fits(query, key, value, enable_gqa) or (is_causal and attn_mask is not None):
+        result: Tensor = scaled_dot_product_attention(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )
+        return result
+    missing = 4 - query.dim()
+    for _ in range(missing):
+        query, key, value = (tensor.unsqueeze(-3) for tensor in (query, key, value))
+    result = _Attention.apply(recorder, query, key, value, attn_mask, is_causal)
+    for _ in range(missing):
+        result = result.squeeze(-3)
+    return result
+
+
+def _fits(q: Tensor, k: Tensor, v: Tensor, grouped: bool) -> bool:
+    """Whether the operands are plain attention: one batch, one width, heads alike or in groups."""
+    if not 2 <= q.dim() == k.dim() == v.dim() <= 4:
+        return False
+    if q.shape[-1] != k.shape[-1] or k.shape[:-1] != v.shape[:-1]:
+        return False
+    if q.dim() < 4:
+        return q.shape[:-2] == k.shape[:-2]
+    heads, groups = q.shape[1], k.shape[1]
+    return q.shape[0] == k.shape[0] and (heads == groups or (grouped and heads % groups == 0))

@@ -1,0 +1,329 @@
+"""Recording: every operator that passes PyTorch's dispatcher, as an operator of a Program.
+
+This is the hot path: a network runs tens of thousands of operators, so that what can be known of an
+operator before it runs is looked up once, and a tensor seen before is found by a key, not described
+again. A tensor is a view of a storage: the key is the storage, the shape, the dtype, the offset and
+the strides.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor as Values
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from ...dims import bytes_of
+from ...program import Attributes, Op, Phase, Role, Storage, Tensor
+from .scopes import Scopes
+from .translation import Handling, Translation, tensors_in, translation_of
+
+DTYPE_NAMES: dict[torch.dtype, str] = {
+    dtype: name
+    for name in dir(torch)
+    if isinstance(dtype := getattr(torch, name), torch.dtype) and str(dtype) == f"torch.{name}"
+}
+"""PyTorch's dtypes by the names that the project uses, which are PyTorch's own."""
+
+_KEPT: frozenset[Role] = frozenset({"parameter", "buffer", "input", "optimizer_state"})
+"""What stays the same tensor when it is written in place: it is there before and after the step."""
+
+_ACCUMULATES = 2**64 - 1
+"""The sequence number of the nodes that hold leaves' gradients: they belong to no forward operator."""
+
+Key = tuple[int, tuple[int, ...], torch.dtype, int, tuple[int, ...]]
+
+
+class _Watch(weakref.ref[torch.UntypedStorage]):
+    """Tells when a storage is freed, and which one it was."""
+
+    __slots__ = ("address", "id")
+    address: int
+    id: int
+
+
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down the operators that run while it is entered.
+
+    `phase` says which part of the step runs now; operators of autograd's are backward in any case.
+    """
+
+    def __init__(self, scopes: Scopes) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.scopes = scopes
+        self.phase: Phase = "forward"
+        self.ops: list[Op] = []
+        self.failed: OpOverload | None = None
+        self._muted = 0
+        self._tensors: dict[Key, Tensor] = {}
+        self._ids = 0
+        self._watches: dict[int, _Watch] = {}
+        self._sizes: list[int] = []
+        self._births: list[int] = []
+        self._deaths: dict[int, int] = {}
+        self._roles: list[Role] = []
+        self._owners: dict[int, str] = {}
+        self._owner = ""
+
+    # -- operators -------------------------------------------------------------------------------
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        """Runs the operator, then writes it down."""
+        kwargs = kwargs or {}
+        try:
+            result = func(*args, **kwargs)
+        except Exception:
+            self.failed = func
+            raise
+        if not self._muted:
+            self._record(translation_of(func), args, kwargs, result)
+        return result
+
+    def _record(
+        self, how: Translation, args: tuple[Any, ...], kwargs: dict[str, Any], result: object
+    ) -> None:
+        if how.handling is Handling.IGNORED:
+            return
+        made = tensors_in(args[:1]) if how.writes_first else tensors_in((result,))
+        if made and made[0].device.type == "cpu":
+            return  # counters and the like that live on the host: nothing of the network's
+        if how.handling is Handling.ALLOCATES:
+            for tensor in made:
+                self._made(tensor, self._default_role(0, 1))
+            return
+        kind, operands, attributes, kept = how.read(args, kwargs)
+        self.emit(
+            kind,
+            operands,
+            made if kept is None else made[:kept],
+            attributes,
+            name=how.name,
+            results=how.results if kind == how.kind else 1,
+            in_place=how.in_place,
+        )
+
+    def emit(
+        self,
+        kind: str,
+        operands: Sequence[Values],
+        made: Sequence[Values],
+        attributes: Attributes,
+        *,
+        name: str,
+        results: int = 1,
+        in_place: bool = False,
+    ) -> None:
+        """Appends one operator. The first `results` of what it made are what a layer hands on."""
+        node = torch._C._current_autograd_node()
+        phase: Phase = self.phase if node is None else "backward"
+        inputs = tuple([self.tensor(tensor) for tensor in operands])
+        if phase == "update":
+            scope = self._updated(inputs)
+        elif node is None or self.scopes.running:
+            scope = self.scopes.current
+        else:
+            number = node._sequence_nr()
+            scope = "" if number == _ACCUMULATES else self.scopes.of_node(number)
+        outputs = [
+            self._made(tensor, self._default_role(index, results), anew=in_place)
+            for index, tensor in enumerate(made)
+        ]
+        self.ops.append(
+            Op(
+                kind=kind,
+                name=name,
+                scope=scope,
+                phase=phase,
+                inputs=inputs,
+                outputs=tuple(outputs),
+                attributes=attributes,
+            )
+        )
+
+    def _updated(self, inputs: Iterable[Tensor]) -> str:
+        """The module whose parameter is being updated: temporaries belong to the last one seen."""
+        for tensor in inputs:
+            owner = self._owners.get(tensor.storage)
+            if owner is not None:
+                self._owner = owner
+                break
+        return self._owner
+
+    def _default_role(self, index: int, results: int) -> Role:
+        if self.phase == "update":
+            return "temporary"
+        if self.phase == "backward" or torch._C._current_autograd_node() is not None:
+            return "activation_gradient"
+        return "activation" if index < results else "saved"
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Lets operators run without writing them down."""
+        self._muted += 1
+        try:
+            yield
+        finally:
+            self._muted -= 1
+
+    # -- tensors ---------------------------------------------------------------------------------
+
+    def tensor(self, values: Values) -> Tensor:
+        """The record of a tensor that an operator reads."""
+        storage = self._storage(values)
+        # What nobody made while we watched was there before: a constant of the user's.
+        return self._describe(values, storage, birth=-1, role="buffer")
+
+    def _made(self, values: Values, role: Role, *, anew: bool = False) -> Tensor:
+        """The record of a tensor that the next operator makes; `anew` where it was written over."""
+        storage = self._storage(values)
+        if anew and storage is not None and self._roles[storage] not in _KEPT:
+            self._tensors.pop(self._key(values, storage), None)
+        return self._describe(values, storage, birth=len(self.ops), role=role)
+
+    def declare(
+        self,
+        values: Values,
+        role: Role,
+        *,
+        name: str,
+        trainable: bool = False,
+        owner: str | None = None,
+    ) -> Tensor:
+        """A tensor with a name, there before the step begins; `owner` is the module updated with it."""
+        storage = self._storage(values)
+        if storage is not None:
+            key = self._key(values, storage)
+            if key in self._tensors:
+                return self._tensors[key]
+        tensor = self._describe(
+            values, storage, birth=-1, role=role, name=name, trainable=trainable
+        )
+        if owner is not None:
+            self._owners[tensor.storage] = owner
+        return tensor
+
+    def declare_state(self, shape: tuple[int, ...], dtype: str, *, name: str) -> Tensor:
+        """Optimizer state that PyTorch does not hold, there before and after the step."""
+        self._sizes.append(bytes_of(prod(shape), dtype))
+        self._births.append(-1)
+        self._roles.append("optimizer_state")
+        self._ids += 1
+        return Tensor(
+            id=self._ids - 1,
+            shape=shape,
+            dtype=dtype,
+            role="optimizer_state",
+            storage=len(self._sizes) - 1,
+            name=name,
+        )
+
+    def own(self, values: Values, owner: str) -> None:
+        """Says to which module's parameter a tensor belongs while that is updated."""
+        self._owners[self.tensor(values).storage] = owner
+
+    def _describe(
+        self,
+        values: Values,
+        storage: int | None,
+        *,
+        birth: int,
+        role: Role,
+        name: str | None = None,
+        trainable: bool = False,
+    ) -> Tensor:
+        if storage is None:
+            storage = self._watch(values, birth, role)
+        key = self._key(values, storage)
+        known = self._tensors.get(key)
+        if known is not None:
+            return known
+        tensor = Tensor(
+            id=self._ids,
+            shape=key[1],
+            dtype=DTYPE_NAMES[key[2]],
+            role=self._roles[storage],
+            storage=storage,
+            name=name,
+            trainable=trainable,
+        )
+        self._ids += 1
+        self._tensors[key] = tensor
+        return tensor
+
+    @staticmethod
+    def _key(values: Values, storage: int) -> Key:
+        return (
+            storage,
+            tuple(values.shape),
+            values.dtype,
+            int(values.storage_offset()),
+            values.stride(),
+        )
+
+    # -- storages --------------------------------------------------------------------------------
+
+    def _storage(self, values: Values) -> int | None:
+        """The id of the tensor's storage, None where it was not seen before."""
+        watch = self._watches.get(values.untyped_storage()._cdata)
+        return None if watch is None else watch.id
+
+    def _watch(self, values: Values, birth: int, role: Role) -> int:
+        storage = values.untyped_storage()
+        watch = _Watch(storage, self._freed)
+        watch.address, watch.id = storage._cdata, len(self._sizes)
+        self._watches[watch.address] = watch
+        self._sizes.append(storage.nbytes())
+        self._births.append(birth)
+        self._roles.append(role)
+        return watch.id
+
+    def _freed(self, watch: weakref.ref[torch.UntypedStorage]) -> None:
+        assert isinstance(watch, _Watch)
+        del self._watches[watch.address]
+        self._deaths[watch.id] = len(self.ops) - 1
+
+    # -- the end ---------------------------------------------------------------------------------
+
+    def becomes(self, storages: frozenset[int], role: Role) -> None:
+        """Gives storages another role, in every operator: what turned out to be a gradient."""
+        for storage in storages:
+            self._roles[storage] = role
+        changed = {
+            tensor.id: replace(tensor, role=role)
+            for op in self.ops
+            for tensor in (*op.inputs, *op.outputs)
+            if tensor.storage in storages
+        }
+        self._tensors = {
+            key: changed.get(tensor.id, tensor) for key, tensor in self._tensors.items()
+        }
+        self.ops = [
+            replace(
+                op,
+                inputs=tuple(changed.get(tensor.id, tensor) for tensor in op.inputs),
+                outputs=tuple(changed.get(tensor.id, tensor) for tensor in op.outputs),
+            )
+            if any(tensor.id in changed for tensor in (*op.inputs, *op.outputs))
+            else op
+            for op in self.ops
+        ]
+
+    def storages(self) -> tuple[Storage, ...]:
+        """Every storage seen, with the operators between which it lived."""
+        return tuple(
+            Storage(id=id, bytes=size, birth=birth, death=self._deaths.get(id))
+            for id, (size, birth) in enumerate(zip(self._sizes, self._births, strict=True))
+        )

@@ -1,0 +1,87 @@
+"""Scopes: which module an operator belongs to, in forward and in backward.
+
+In forward, hooks on *every* module of the process (none is left on the user's) keep a stack of those
+that are running. Backward runs no modules, but autograd numbers its nodes in the order in which
+forward made them: noting the number at each change of module tells later which module made a node.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn.modules.module import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+
+
+class Scopes:
+    """The modules of a network by name, and the one that is running."""
+
+    def __init__(self, model: nn.Module | None) -> None:
+        # A module that stands in several places is known by its first name.
+        self._names = {id(module): name for name, module in model.named_modules()} if model else {}
+        self._stack: list[tuple[int, str]] = []
+        self._numbers: list[int] = []
+        self._scopes: list[str] = []
+        self._mark("")
+
+    @property
+    def current(self) -> str:
+        """The dotted path of the running module, '' for the network itself."""
+        return self._stack[-1][1] if self._stack else ""
+
+    @property
+    def running(self) -> bool:
+        """Whether any module is running."""
+        return bool(self._stack)
+
+    def of_node(self, number: int) -> str:
+        """The scope in which autograd's node of that sequence number was made."""
+        return self._scopes[bisect_right(self._numbers, number) - 1]
+
+    def _mark(self, scope: str) -> None:
+        self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
+        self._scopes.append(scope)
+
+    def _enter(self, module: nn.Module, _: object) -> None:
+        scope = self._names.get(id(module))
+        # A module made while the network runs has no name of its own: it is part of who made it.
+        self._push(id(module), self.current if scope is None else scope)
+
+    def _leave(self, module: nn.Module, _: object, __: object) -> None:
+        # A module that raised and was caught left without a word; it goes with its caller.
+        while self._stack and self._stack.pop()[0] != id(module):
+            pass
+        self._mark(self.current)
+
+    def _push(self, key: int, scope: str) -> None:
+        self._stack.append((key, scope))
+        self._mark(scope)
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Follows modules as they run; afterwards no hook is left anywhere."""
+        handles = (
+            register_module_forward_pre_hook(self._enter),
+            register_module_forward_hook(self._leave),
+        )
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    @contextmanager
+    def within(self, scope: str) -> Iterator[None]:
+        """A part of the step that is no module of the network, such as the loss."""
+        self._push(0, scope)
+        try:
+            yield
+        finally:
+            self._stack.clear()
+            self._mark("")

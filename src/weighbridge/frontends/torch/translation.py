@@ -1,0 +1,577 @@
+"""Translation: PyTorch's operators under our kinds, with our operands and attributes.
+
+Most of PyTorch's spellings mean one of our kinds with the same operands in the same order; those are in
+the registry of operators. Here are the others: each is a function with the operator's own parameters,
+that returns the kind, the operands in our order and the attributes. An operator that neither knows
+keeps its full name as its kind, and is reported as uncounted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, NamedTuple
+
+from torch import Tensor
+from torch._ops import OpOverload
+
+from ...ops import rule_of, spellings
+from ...program import Attributes, AttributeValue
+
+Sizes = int | Sequence[int]
+
+
+class Reading(NamedTuple):
+    """One call of an operator in our terms. `kept` is how many of its results count, None for all."""
+
+    kind: str
+    operands: Sequence[Tensor]
+    attributes: Attributes
+    kept: int | None = None
+
+
+class Handling(Enum):
+    """What becomes of an operator: most are recorded."""
+
+    RECORDED = "recorded"
+    ALLOCATES = "takes memory and writes nothing into it"
+    IGNORED = "does nothing to tensors, or makes another handle to the same one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """What is known of an operator before it runs.
+
+    `read` puts a call in our terms. `results` are the outputs that a layer hands on. `in_place` means
+    that it writes over an operand, `writes_first` that it returns nothing and its results are its first
+    argument.
+    """
+
+    kind: str
+    name: str
+    handling: Handling
+    read: Callable[[tuple[Any, ...], dict[str, Any]], Reading]
+    results: int
+    in_place: bool
+    writes_first: bool
+
+
+def tensors_in(values: Iterable[object]) -> list[Tensor]:
+    """The tensors among the values and in their lists, in order."""
+    found: list[Tensor] = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found.extend(tensors_in(value))
+    return found
+
+
+def translation_of(func: OpOverload) -> Translation:
+    """How calls of this operator are to be written down."""
+    known = _TRANSLATIONS.get(func)
+    if known is None:
+        known = _TRANSLATIONS[func] = _translate(func)
+    return known
+
+
+_TRANSLATIONS: dict[OpOverload, Translation] = {}
+
+
+def _translate(func: OpOverload) -> Translation:
+    namespace, _, name = func._schema.name.partition("::")
+    plain = name if name.startswith("__") else name.rstrip("_")
+    kind = spellings("aten").get(plain, "") if namespace == "aten" else ""
+    special = _READINGS.get(plain) if namespace == "aten" else None
+    writes_first = not func._schema.returns
+    in_place = func._schema.is_mutable and (writes_first or name.endswith("_"))
+    if special is not None:
+        kind = ""  # as its reading says
+    elif not kind:
+        kind = f"{namespace}.{name}"
+    rule = rule_of(kind)
+    return Translation(
+        kind=kind,
+        name=str(func),
+        handling=_handling(namespace, plain),
+        read=_reader(special, kind),
+        results=len(func._schema.returns) + 99 if rule is None or rule.view else rule.results,
+        in_place=in_place,
+        writes_first=writes_first,
+    )
+
+
+def _handling(namespace: str, plain: str) -> Handling:
+    if namespace in ("prim", "profiler") or plain in _IGNORED:
+        return Handling.IGNORED
+    return Handling.ALLOCATES if plain in _ALLOCATES else Handling.RECORDED
+
+
+def _reader(
+    special: Callable[..., Reading] | None, kind: str
+) -> Callable[[tuple[Any, ...], dict[str, Any]], Reading]:
+    if special is not None:
+        return lambda args, kwargs: special(*args, **kwargs)
+    return lambda args, kwargs: Reading(kind, _operands(args, kwargs), {})
+
+
+def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """Every tensor that goes in; `out=` is where the result goes."""
+    if not kwargs:
+        return tensors_in(args)
+    return tensors_in((*args, *(value for key, value in kwargs.items() if key != "out")))
+
+
+def _present(*tensors: Tensor | None) -> list[Tensor]:
+    return [tensor for tensor in tensors if tensor is not None]
+
+
+def _each(sizes: Sizes, rank: int) -> tuple[int, ...]:
+    """A size for every axis of an image, where one may stand for all."""
+    values = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    return values * rank if len(values) == 1 else values
+
+
+def _axes(dims: Sizes | None, rank: int) -> tuple[int, ...]:
+    """Axes counted from the front; none given means all."""
+    if dims is None or (not isinstance(dims, int) and not len(dims)):
+        return tuple(range(rank))
+    return tuple(dim % rank for dim in _each(dims, 1)) if rank else ()
+
+
+# -- contractions ------------------------------------------------------------------------------------
+
+
+def _addmm(bias: Tensor, x: Tensor, w: Tensor, *, beta: float = 1, alpha: float = 1) -> Reading:
+    return Reading("matmul", (x, w, bias) if beta else (x, w), {})
+
+
+def _scaled_mm(x: Tensor, w: Tensor, *_: object, **__: object) -> Reading:
+    return Reading("matmul", (x, w), {})
+
+
+def _convolution(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    transposed: bool,
+    output_padding: Sizes,
+    groups: int,
+    *_: object,
+) -> Reading:
+    attributes = _geometry(w, stride, padding, dilation, transposed, output_padding, groups)
+    return Reading("convolution", _present(x, w, bias), attributes)
+
+
+def _convolution_backward(
+    dy: Tensor,
+    x: Tensor,
+    w: Tensor,
+    bias_sizes: Sizes | None,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    transposed: bool,
+    output_padding: Sizes,
+    groups: int,
+    output_mask: Sequence[bool],
+) -> Reading:
+    attributes = _geometry(w, stride, padding, dilation, transposed, output_padding, groups)
+    attributes["mask"] = tuple(output_mask)
+    return Reading("convolution_backward", (dy, x, w), attributes)
+
+
+def _geometry(
+    w: Tensor,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    transposed: bool,
+    output_padding: Sizes,
+    groups: int,
+) -> dict[str, AttributeValue]:
+    rank = w.dim() - 2
+    attributes: dict[str, AttributeValue] = {
+        "stride": _each(stride, rank),
+        "padding": _each(padding, rank),
+        "dilation": _each(dilation, rank),
+        "groups": groups,
+        "transposed": transposed,
+    }
+    if transposed:
+        attributes["output_padding"] = _each(output_padding, rank)
+    return attributes
+
+
+# -- normalisations ----------------------------------------------------------------------------------
+
+
+def _batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_variance: Tensor | None,
+    training: bool,
+    *_: object,
+    **__: object,
+) -> Reading:
+    operands = _present(x, weight, bias, running_mean, running_variance)
+    attributes = {"training": training, "affine": weight is not None}
+    # Without batch statistics there is nothing to save: what stands in their place is empty.
+    return Reading("batch_norm", operands, attributes, 3 if training else 1)
+
+
+def _batch_norm_without_running(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, *_: object
+) -> Reading:
+    return _batch_norm(x, weight, bias, None, None, training)
+
+
+def _batch_norm_backward(
+    dy: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    running_mean: Tensor | None,
+    running_variance: Tensor | None,
+    mean: Tensor | None,
+    deviation: Tensor | None,
+    training: bool,
+    *_: object,
+) -> Reading:
+    statistics = (mean, deviation) if training else (running_mean, running_variance)
+    attributes = {"training": training, "affine": weight is not None}
+    return Reading("batch_norm_backward", _present(dy, x, weight, *statistics), attributes)
+
+
+def _layer_norm(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, *_: object
+) -> Reading:
+    return Reading("layer_norm", _present(x, weight, bias), {"rank": len(shape)})
+
+
+def _layer_norm_backward(
+    dy: Tensor,
+    x: Tensor,
+    shape: Sequence[int],
+    mean: Tensor,
+    deviation: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    *_: object,
+) -> Reading:
+    operands = _present(dy, x, mean, deviation, weight, bias)
+    return Reading("layer_norm_backward", operands, {"rank": len(shape)})
+
+
+def _group_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    batch: int,
+    channels: int,
+    pixels: int,
+    groups: int,
+    *_: object,
+) -> Reading:
+    return Reading("group_norm", _present(x, weight, bias), {"groups": groups})
+
+
+def _group_norm_backward(
+    dy: Tensor,
+    x: Tensor,
+    mean: Tensor,
+    deviation: Tensor,
+    weight: Tensor | None,
+    batch: int,
+    channels: int,
+    pixels: int,
+    groups: int,
+    output_mask: Sequence[bool],
+) -> Reading:
+    # The bias itself is not needed for its gradient, which is one more result.
+    affine = sum(output_mask[1:]) if weight is not None else 0
+    operands = _present(dy, x, mean, deviation, weight)
+    return Reading("group_norm_backward", operands, {"groups": groups, "affine": affine})
+
+
+# -- pooling -----------------------------------------------------------------------------------------
+
+
+def _window(
+    kernel: Sizes, stride: Sizes, padding: Sizes, ceil_mode: bool, rank: int
+) -> dict[str, AttributeValue]:
+    window = _each(kernel, rank)
+    given = _each(stride, rank)
+    return {
+        "window": window,
+        "stride": given or window,
+        "padding": _each(padding, rank),
+        "ceil_mode": ceil_mode,
+    }
+
+
+def _max_pool(rank: int) -> Callable[..., Reading]:
+    def read(
+        x: Tensor,
+        kernel: Sizes,
+        stride: Sizes = (),
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        ceil_mode: bool = False,
+    ) -> Reading:
+        attributes = _window(kernel, stride, padding, ceil_mode, rank)
+        if any(step != 1 for step in _each(dilation, rank)):
+            attributes["dilation"] = _each(dilation, rank)
+        return Reading("max_pool", (x,), attributes)
+
+    return read
+
+
+def _max_pool_backward(
+    dy: Tensor,
+    x: Tensor,
+    kernel: Sizes,
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    ceil_mode: bool,
+    indices: Tensor,
+) -> Reading:
+    return Reading("max_pool_backward", (dy, x, indices), {})
+
+
+def _average_pool(rank: int) -> Callable[..., Reading]:
+    def read(
+        x: Tensor,
+        kernel: Sizes,
+        stride: Sizes = (),
+        padding: Sizes = 0,
+        ceil_mode: bool = False,
+        *_: object,
+    ) -> Reading:
+        return Reading("average_pool", (x,), _window(kernel, stride, padding, ceil_mode, rank))
+
+    return read
+
+
+def _average_pool_backward(rank: int) -> Callable[..., Reading]:
+    def read(dy: Tensor, x: Tensor, kernel: Sizes, *_: object) -> Reading:
+        return Reading("average_pool_backward", (dy, x), {"window": _each(kernel, rank)})
+
+    return read
+
+
+def _adaptive_average_pool(x: Tensor, size: Sizes) -> Reading:
+    return Reading("adaptive_average_pool", (x,), {"size": _each(size, 1)})
+
+
+# -- softmax, losses, embeddings ---------------------------------------------------------------------
+
+
+def _softmax(kind: str) -> Callable[..., Reading]:
+    def read(x: Tensor, dim: int, *_: object, **__: object) -> Reading:
+        return Reading(kind, (x,), {"axis": dim % max(x.dim(), 1)})
+
+    return read
+
+
+def _softmax_backward(kind: str) -> Callable[..., Reading]:
+    def read(dy: Tensor, y: Tensor, dim: int, *_: object) -> Reading:
+        return Reading(kind, (dy, y), {"axis": dim % max(y.dim(), 1)})
+
+    return read
+
+
+def _nll_loss(
+    x: Tensor, targets: Tensor, weight: Tensor | None, reduction: int, *_: object
+) -> Reading:
+    return Reading("nll_loss", (x, targets), {})
+
+
+def _nll_loss_backward(
+    dy: Tensor,
+    x: Tensor,
+    targets: Tensor,
+    weight: Tensor | None,
+    reduction: int,
+    ignored: int,
+    total_weight: Tensor,
+) -> Reading:
+    return Reading("nll_loss_backward", (dy, x, targets, total_weight), {})
+
+
+def _embedding(table: Tensor, indices: Tensor, *_: object) -> Reading:
+    return Reading("embedding", (table, indices), {})
+
+
+def _embedding_backward(dy: Tensor, indices: Tensor, rows: int, *_: object) -> Reading:
+    return Reading("embedding_backward", (dy, indices), {"rows": rows})
+
+
+# -- elementwise and reductions ----------------------------------------------------------------------
+
+
+def _scaled(kind: str) -> Callable[..., Reading]:
+    """An addition whose second operand may be scaled by `alpha`."""
+
+    def read(
+        x: Any, y: Any, alpha_by_place: float = 1, *, alpha: float = 1, **_: object
+    ) -> Reading:
+        scale = alpha if alpha != 1 else alpha_by_place
+        return Reading(kind, tensors_in((x, y)), {"alpha": scale} if scale != 1 else {})
+
+    return read
+
+
+def _gelu(x: Tensor, *, approximate: str = "none") -> Reading:
+    return Reading("gelu_tanh" if approximate == "tanh" else "gelu", (x,), {})
+
+
+def _gelu_backward(dy: Tensor, x: Tensor, *, approximate: str = "none") -> Reading:
+    kind = "gelu_tanh_backward" if approximate == "tanh" else "gelu_backward"
+    return Reading(kind, (dy, x), {})
+
+
+def _pow(x: Any, exponent: Any) -> Reading:
+    """A square is a multiplication and a square root a square root, as PyTorch computes them."""
+    plain = exponent if isinstance(exponent, int | float) else None
+    kind = {2: "square", 0.5: "sqrt", -0.5: "rsqrt"}.get(plain, "pow") if plain else "pow"
+    return Reading(kind, tensors_in((x, exponent)), {})
+
+
+def _dropout_backward(dy: Tensor, mask: Tensor, scale: float) -> Reading:
+    return Reading("mul", (dy, mask), {})
+
+
+def _dropout(x: Tensor, rate: float, train: bool | None) -> Reading:
+    return Reading("dropout", (x,), {"rate": rate})
+
+
+def _reduce(kind: str) -> Callable[..., Reading]:
+    def read(
+        x: Tensor, dim: Sizes | None = None, *rest: object, keepdim: bool = False, **_: object
+    ) -> Reading:
+        if isinstance(dim, bool | float):  # `var(unbiased)`
+            dim = None
+        keep = keepdim or (bool(rest) and rest[-1] is True)
+        attributes: dict[str, AttributeValue] = {"axes": _axes(dim, x.dim())}
+        if keep:
+            attributes["keep"] = True
+        return Reading(kind, (x,), attributes)
+
+    return read
+
+
+def _norm(
+    x: Tensor,
+    order: object = 2,
+    dim: Sizes | None = None,
+    keepdim: bool = False,
+    **_: object,
+) -> Reading:
+    attributes: dict[str, AttributeValue] = {"axes": _axes(dim, x.dim())}
+    if keepdim:
+        attributes["keep"] = True
+    return Reading("norm", (x,), attributes)
+
+
+def _extreme(x: Tensor, dim: Any = None, keepdim: bool = False, **_: object) -> Reading:
+    if isinstance(dim, Tensor):  # max(a, b) is elementwise
+        return Reading("extremum", (x, dim), {})
+    return _reduce("extreme")(x, dim, keepdim=keepdim)
+
+
+# -- movement ----------------------------------------------------------------------------------------
+
+
+def _concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Reading:
+    # An empty list entry of shape (0,) is allowed and joins nothing.
+    joined = [tensor for tensor in tensors if tensor.dim() > 1 or tensor.numel()]
+    return Reading("concatenate", joined, {"axis": dim % max(joined[0].dim(), 1) if joined else 0})
+
+
+_READINGS: dict[str, Callable[..., Reading]] = {
+    "addmm": _addmm,
+    "baddbmm": _addmm,
+    "_scaled_mm": _scaled_mm,
+    "_int_mm": _scaled_mm,
+    "convolution": _convolution,
+    "_convolution": _convolution,
+    "convolution_overrideable": _convolution,
+    "convolution_backward": _convolution_backward,
+    "convolution_backward_overrideable": _convolution_backward,
+    "native_batch_norm": _batch_norm,
+    "cudnn_batch_norm": _batch_norm,
+    "_native_batch_norm_legit": _batch_norm,
+    "_native_batch_norm_legit_functional": _batch_norm,
+    "_batch_norm_with_update": _batch_norm,
+    "native_batch_norm_backward": _batch_norm_backward,
+    "native_layer_norm": _layer_norm,
+    "native_layer_norm_backward": _layer_norm_backward,
+    "native_group_norm": _group_norm,
+    "native_group_norm_backward": _group_norm_backward,
+    "max_pool2d_with_indices": _max_pool(2),
+    "max_pool3d_with_indices": _max_pool(3),
+    "max_pool2d_with_indices_backward": _max_pool_backward,
+    "max_pool3d_with_indices_backward": _max_pool_backward,
+    "avg_pool2d": _average_pool(2),
+    "avg_pool3d": _average_pool(3),
+    "avg_pool2d_backward": _average_pool_backward(2),
+    "avg_pool3d_backward": _average_pool_backward(3),
+    "_adaptive_avg_pool2d": _adaptive_average_pool,
+    "_adaptive_avg_pool3d": _adaptive_average_pool,
+    "_softmax": _softmax("softmax"),
+    "_safe_softmax": _softmax("softmax"),
+    "_log_softmax": _softmax("log_softmax"),
+    "_softmax_backward_data": _softmax_backward("softmax_backward"),
+    "_log_softmax_backward_data": _softmax_backward("log_softmax_backward"),
+    "nll_loss_forward": _nll_loss,
+    "nll_loss2d_forward": _nll_loss,
+    "nll_loss_backward": _nll_loss_backward,
+    "nll_loss2d_backward": _nll_loss_backward,
+    "embedding": _embedding,
+    "embedding_dense_backward": _embedding_backward,
+    "add": _scaled("add"),
+    "sub": _scaled("sub"),
+    "rsub": _scaled("sub"),
+    "_foreach_add": _scaled("add"),
+    "_foreach_sub": _scaled("sub"),
+    "gelu": _gelu,
+    "gelu_backward": _gelu_backward,
+    "pow": _pow,
+    "_foreach_pow": _pow,
+    "native_dropout": _dropout,
+    "native_dropout_backward": _dropout_backward,
+    "sum": _reduce("sum"),
+    "mean": _reduce("mean"),
+    "amax": _reduce("extreme"),
+    "amin": _reduce("extreme"),
+    "any": _reduce("extreme"),
+    "all": _reduce("extreme"),
+    "argmax": _reduce("extreme"),
+    "argmin": _reduce("extreme"),
+    "max": _extreme,
+    "min": _extreme,
+    "var": _reduce("variance"),
+    "std": _reduce("variance"),
+    "var_mean": _reduce("variance"),
+    "std_mean": _reduce("variance"),
+    "prod": _reduce("product"),
+    "linalg_vector_norm": _norm,
+    "cat": _concatenate,
+}
+
+_IGNORED = frozenset(
+    {"detach", "alias", "lift_fresh", "lift", "is_pinned", "is_same_size", "sym_size", "sym_numel",
+     "sym_stride", "sym_storage_offset", "sym_is_contiguous", "size", "stride", "is_contiguous",
+     "_has_same_storage_numel", "_assert_async", "_assert_tensor_metadata", "_debug_has_internal_overlap"}
+)  # fmt: skip
+
+_ALLOCATES = frozenset(
+    {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted"}
+)

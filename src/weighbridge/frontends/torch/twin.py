@@ -1,0 +1,100 @@
+"""The twin: a copy of a module's structure, its tensors replaced by ones on meta.
+
+The user's module is read and never run. `copy.deepcopy` copies the structure as the module's author
+meant it to be copied, references between its parts included; its memo is told beforehand what each
+parameter and buffer becomes, and a function mode answers for tensors that are neither, so that no data
+is ever copied.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
+
+from ...errors import WeighError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """A module's tensors by name, each once, and the further names of those that are tied."""
+
+    parameters: dict[str, nn.Parameter]
+    buffers: dict[str, Tensor]
+    aliases: dict[str, str]
+
+
+def meta_twin(model: nn.Module) -> nn.Module:
+    """A copy of `model` on meta, in the same mode, with its hooks, without gradients or data.
+
+    Raises:
+        WeighError: a part of the module cannot be copied.
+    """
+    memo: dict[int, Any] = {}
+    for tensor in (*model.parameters(), *model.buffers()):
+        memo[id(tensor)] = on_meta(tensor)
+    try:
+        with _CopyToMeta():
+            return copy.deepcopy(model, memo)
+    except Exception as error:
+        raise WeighError(
+            f"{type(model).__name__} cannot be copied, and only a copy of a module is ever run",
+            f"{type(error).__name__}: {error}",
+            "give a function that builds it, or leave out what cannot be copied",
+        ) from error
+
+
+def on_meta(tensor: Tensor) -> Tensor:
+    """A tensor of the same shape, dtype and strides on meta; a parameter stays one."""
+    if is_lazy(tensor):  # no shape yet: the first forward gives it one
+        lazy: Any = type(tensor)
+        return cast(Tensor, lazy(tensor.requires_grad, device="meta", dtype=tensor.dtype))
+    data = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(data, requires_grad=tensor.requires_grad)
+    return data.requires_grad_(tensor.requires_grad)
+
+
+class _CopyToMeta(TorchFunctionMode):
+    """Answers `copy.deepcopy` of any tensor with one on meta."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        if func is not Tensor.__deepcopy__:
+            return func(*args, **(kwargs or {}))
+        tensor, memo = args
+        return memo.setdefault(id(tensor), on_meta(tensor))
+
+
+def names_of(model: nn.Module) -> Names:
+    """What the module's tensors are called; a tied one goes by its first name."""
+    aliases: dict[str, str] = {}
+    parameters = _first_names(model.named_parameters(remove_duplicate=False), aliases)
+    buffers = _first_names(model.named_buffers(remove_duplicate=False), aliases)
+    return Names(parameters=parameters, buffers=buffers, aliases=aliases)
+
+
+Named = TypeVar("Named", bound=Tensor)
+
+
+def _first_names(named: Iterable[tuple[str, Named]], aliases: dict[str, str]) -> dict[str, Named]:
+    first: dict[int, str] = {}
+    tensors: dict[str, Named] = {}
+    for name, tensor in named:
+        if id(tensor) in first:
+            aliases[name] = first[id(tensor)]
+        else:
+            first[id(tensor)] = name
+            tensors[name] = tensor
+    return tensors

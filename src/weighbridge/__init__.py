@@ -1,3 +1,58 @@
-"""weighbridge weighs a deep neural network before it runs."""
+"""weighbridge weighs a deep neural network before it runs.
+
+    import weighbridge
+
+    report = weighbridge.weigh("resnet50", batch=32, train="sgd")
+    print(report)
+
+Importing it loads nothing: each name below is fetched from its module when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .api import ComparisonReport as ComparisonReport
+    from .api import PaperReport as PaperReport
+    from .api import Report as Report
+    from .api import compare as compare
+    from .api import networks as networks
+    from .api import operators as operators
+    from .api import paper as paper
+    from .api import weigh as weigh
+    from .errors import NotationError as NotationError
+    from .errors import ShapeError as ShapeError
+    from .errors import StrictError as StrictError
+    from .errors import UsageError as UsageError
+    from .errors import WeighError as WeighError
+    from .program import Program as Program
+    from .workload import InputSpec as InputSpec
+    from .workload import Workload as Workload
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "api": (
+        "ComparisonReport", "PaperReport", "Report",
+        "compare", "networks", "operators", "paper", "weigh",
+    ),
+    "errors": ("NotationError", "ShapeError", "StrictError", "UsageError", "WeighError"),
+    "program": ("Program",),
+    "workload": ("InputSpec", "Workload"),
+}  # fmt: skip
+
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 - the names are texts, all of them
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from ..errors import StrictError
 from ..ops import Cost
-from ..program import PHASES, Phase, Program
+from ..program import PHASES, Op, Phase, Program
 from ..units import plural
 from .compute import CONVENTIONS, Compute, Convention, compute, counted_by, op_costs
 from .layers import Layer, layers
@@ -69,16 +69,25 @@ class Weighing:
         totals = {kind: (len(entries), Cost.total(entries)) for kind, entries in groups.items()}
         return dict(sorted(totals.items(), key=lambda entry: -entry[1][1].operations))
 
+    @cached_property
+    def _counts(self) -> Mapping[int, int]:
+        """Each operator's operations by the convention. Conventions look at one operator at a time:
+        a row's figure is the sum of its operators' figures, not a function of their summed cost."""
+        return {
+            id(op): 0 if cost is None else counted_by(self.convention, (cost,))
+            for op, cost in zip(self.program.ops, self.costs, strict=True)
+        }
+
+    def operations(self, ops: Iterable[Op], phase: Phase | None = None) -> int:
+        """The operations of some of the program's operators by the weighing's convention.
+
+        `phase` takes only those of one phase; the unit is `unit`.
+        """
+        return sum(self._counts[id(op)] for op in ops if phase is None or op.phase == phase)
+
     def total(self, phase: Phase) -> int:
         """The operations of a phase by the weighing's convention; the unit is `unit`."""
-        return counted_by(
-            self.convention,
-            (
-                cost
-                for op, cost in zip(self.program.ops, self.costs, strict=True)
-                if op.phase == phase and cost is not None
-            ),
-        )
+        return self.operations(self.program.ops, phase)
 
     @property
     def unit(self) -> str:
@@ -128,6 +137,7 @@ class Weighing:
                 if workload.optimizer is None
                 else {"name": workload.optimizer.name, **workload.optimizer.settings},
                 "learning_rule": workload.learning_rule,
+                "dataset": workload.dataset,
                 "loss": workload.loss if workload.training else None,
                 "input_gradient": workload.input_gradient,
             },
@@ -164,12 +174,32 @@ class Weighing:
                     "summed_gradients_bytes": held.textbook.summed_gradients_bytes,
                 },
             },
-            "layers": [_layer(layer) for layer in self.layers()],
+            "layers": [self._layer(layer) for layer in self.layers()],
             "uncounted": [
                 {"op": entry.op, "count": entry.count, "bytes": entry.bytes}
                 for entry in found.uncounted
             ],
             "warnings": list(self.warnings),
+        }
+
+    def _layer(self, layer: Layer) -> dict[str, Json]:
+        return {
+            "scope": layer.scope,
+            "kind": layer.kind,
+            "inputs": [list(shape) for shape in layer.inputs],
+            "outputs": [list(shape) for shape in layer.outputs],
+            "params": layer.params,
+            "trainable_params": layer.trainable_params,
+            "activation_bytes": layer.activation_bytes,
+            "operators": layer.operators,
+            "uncounted": layer.uncounted,
+            **{
+                phase: {
+                    **_cost(getattr(layer, phase)),
+                    "operations": self.operations(layer.ops, phase),
+                }
+                for phase in PHASES
+            },
         }
 
 
@@ -185,19 +215,4 @@ def _cost(cost: Cost) -> dict[str, Json]:
         "flops": cost.flops,
         "read_bytes": cost.read_bytes,
         "write_bytes": cost.write_bytes,
-    }
-
-
-def _layer(layer: Layer) -> dict[str, Json]:
-    return {
-        "scope": layer.scope,
-        "kind": layer.kind,
-        "inputs": [list(shape) for shape in layer.inputs],
-        "outputs": [list(shape) for shape in layer.outputs],
-        "params": layer.params,
-        "trainable_params": layer.trainable_params,
-        "activation_bytes": layer.activation_bytes,
-        "operators": layer.operators,
-        "uncounted": layer.uncounted,
-        **{phase: _cost(getattr(layer, phase)) for phase in PHASES},
     }

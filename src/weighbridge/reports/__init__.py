@@ -1,1 +1,1 @@
-"""Reports: findings turned into what a person or a program reads. They compute nothing."""
+"""Reports: findings as what a person reads, or as a file. They compute nothing."""

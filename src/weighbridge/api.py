@@ -1,0 +1,621 @@
+"""What a Python program calls: weigh a network, compare networks, look up what is known.
+
+    >>> import weighbridge
+    >>> report = weighbridge.weigh("vgg16", batch=8)
+    >>> report.parameters.total
+    138357544
+
+A :class:`Report` prints as the table, shows as HTML in a notebook, and gives its figures as plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack, final
+
+from . import frontends
+from .analyses.comparison import Comparison
+from .analyses.comparison import compare as compare_weighings
+from .analyses.compute import CONVENTIONS, Compute, Convention, Uncounted
+from .analyses.layers import Layer
+from .analyses.parameters import Parameters
+from .analyses.space import Space
+from .analyses.weighing import Json, Weighing
+from .errors import UsageError, nearest
+from .ops import Cost, Operator, rules
+from .program import Phase, Program
+from .reports import files
+from .reports.layers import fitting_depth, layer_sheet
+from .reports.screen import coverage, framed, remarks, screen, title
+from .reports.sheet import Sheet
+from .reports.table import render, written
+from .workload import InputSpec, LearningRule, Workload
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from torch.nn import Module
+
+    from .papers import PaperTable
+
+Shaped = int | str | Sequence[int] | InputSpec
+"""A shape without the batch axis: (3, 224, 224), '3,224,224', a length, or an InputSpec."""
+
+Inputs = Shaped | Sequence[Shaped] | Mapping[str, Shaped]
+"""One shape, several in the order in which the network takes them, or by name."""
+
+By = Literal["network", "module"]
+
+RULES: tuple[LearningRule, ...] = ("sample", "batch", "epoch")
+LOSSES = ("auto", "cross-entropy", "mean")
+
+
+class Choice(TypedDict, total=False):
+    """What a table shows: how deep, which columns, formulas, by module or by operator."""
+
+    depth: int | None
+    columns: Sequence[str] | None
+    formulas: bool
+    by: Literal["module", "operator"]
+
+
+class Settings(TypedDict, total=False):
+    """The settings of :func:`weigh`."""
+
+    batch: int
+    train: str | None
+    momentum: float | None
+    nesterov: bool
+    weight_decay: float | None
+    dtype: str
+    input_gradient: bool
+    loss: str
+    learning_rule: LearningRule
+    dataset: int | None
+    convention: Convention
+    strict: bool
+
+
+class Printer(Protocol):
+    """IPython's printer, as far as it is used."""
+
+    def text(self, text: str) -> None:
+        """Prints the text."""
+
+
+def weigh(
+    model: str | Program | Module | Callable[..., object],
+    inputs: Inputs | None = None,
+    *,
+    batch: int = 1,
+    train: str | None = None,
+    momentum: float | None = None,
+    nesterov: bool = False,
+    weight_decay: float | None = None,
+    dtype: str = "float32",
+    input_gradient: bool = False,
+    loss: str = "auto",
+    learning_rule: LearningRule = "batch",
+    dataset: int | None = None,
+    convention: Convention = "macs",
+    strict: bool = False,
+) -> Report:
+    """Weighs a network: its parameters, operations and bytes, by layer.
+
+    Args:
+        model: a name ('resnet50', 'timm:resnet50'), a line of notation, 'file.py:Name' (which runs the
+            file), a PyTorch module or a callable, or a Program.
+        inputs: shapes without the batch axis; found where they can be when left out.
+        batch: samples in a step.
+        train: an optimizer's name, for a training step; None for inference.
+        momentum, nesterov, weight_decay: the optimizer's settings; None for its defaults.
+        dtype: of the parameters and the inputs.
+        input_gradient: whether training wants the gradient of the inputs too.
+        loss: 'auto', 'cross-entropy' or 'mean'.
+        learning_rule: update after every 'sample', 'batch' or 'epoch'.
+        dataset: samples in the data set, for the learning rules.
+        convention: how totals are counted: 'macs', 'lecture', 'exact' or 'paper'.
+        strict: refuse a weighing in which an operator was not counted.
+
+    Raises:
+        UsageError: something is asked for that does not exist or makes no sense.
+        WeighError: the network cannot be built, run or read.
+        StrictError: `strict`, and an operator has no rule.
+    """
+    workload = _workload(
+        inputs, batch, train, _settings(momentum, nesterov, weight_decay),
+        dtype=dtype, input_gradient=input_gradient, loss=loss, learning_rule=learning_rule,
+        dataset=dataset,
+    )  # fmt: skip
+    _check_choice("convention", convention, tuple(CONVENTIONS))
+    weighing = Weighing(program=_program(model, workload), convention=convention)
+    if strict:
+        weighing.check_strict()
+    return Report(weighing)
+
+
+@final
+class Report:
+    """What was found about one network under one workload.
+
+    Printed, it is the table; in a notebook, an HTML table. `weighing` holds the analyses.
+    """
+
+    def __init__(self, weighing: Weighing) -> None:
+        self.weighing = weighing
+
+    # -- queries ---------------------------------------------------------------------------------
+
+    @property
+    def program(self) -> Program:
+        return self.weighing.program
+
+    @property
+    def network(self) -> str:
+        return self.program.network
+
+    @property
+    def source(self) -> str:
+        """Where the network came from, such as 'zoo:vgg16' or 'torchvision:resnet50'."""
+        return self.program.source
+
+    @property
+    def workload(self) -> Workload:
+        """What the step is, with the inputs that were used."""
+        return self.program.workload
+
+    @property
+    def parameters(self) -> Parameters:
+        return self.weighing.parameters
+
+    @property
+    def compute(self) -> Compute:
+        """Cost by phase: `compute.forward.macs`, `compute.backward.additions`, ..."""
+        return self.weighing.compute
+
+    @property
+    def space(self) -> Space:
+        """Bytes by what they are for, and the textbook's operational space."""
+        return self.weighing.space
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self.weighing.warnings
+
+    @property
+    def uncounted(self) -> tuple[Uncounted, ...]:
+        """Operators without a rule, with how often they ran and the bytes that went through them."""
+        return self.weighing.compute.uncounted
+
+    def layers(self, depth: int | None = None) -> tuple[Layer, ...]:
+        """Cost by module, folded to the depth; every operator and parameter is in exactly one row."""
+        return self.weighing.layers(depth)
+
+    def by_operator(self, phase: Phase | None = None) -> Mapping[str, tuple[int, Cost]]:
+        """From the kind of operator to how often it ran and what that cost, dearest first."""
+        return self.weighing.by_operator(phase)
+
+    # -- for people ------------------------------------------------------------------------------
+
+    def sheet(
+        self,
+        *,
+        depth: int | None = None,
+        columns: Sequence[str] | None = None,
+        formulas: bool = False,
+        by: Literal["module", "operator"] = "module",
+    ) -> Sheet:
+        """Columns, rows and totals, before they are given a form.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        if by == "operator":
+            from .reports.operators import operator_sheet
+
+            return operator_sheet(self.weighing)
+        return layer_sheet(self.weighing, depth=depth, columns=columns, formulas=formulas)
+
+    def table(
+        self,
+        *,
+        depth: int | None = None,
+        columns: Sequence[str] | None = None,
+        formulas: bool = False,
+        width: int | None = None,
+    ) -> str:
+        """The table of layers alone; `depth` None shows as many levels as fit a screen.
+
+        Raises:
+            UsageError: there is no such column.
+        """
+        sheet = self.sheet(depth=self._depth(depth), columns=columns, formulas=formulas)
+        return written(render(sheet, width=width), color=False)
+
+    def screen(
+        self,
+        *,
+        depth: int | None = None,
+        columns: Sequence[str] | None = None,
+        formulas: bool = False,
+        by: Literal["module", "operator"] = "module",
+        width: int | None = None,
+        color: bool = False,
+    ) -> str:
+        """Everything that `weigh NETWORK` prints."""
+        sheet = self.sheet(depth=self._depth(depth), columns=columns, formulas=formulas, by=by)
+        return screen(self.weighing, sheet, width=width, color=color)
+
+    def tree(
+        self, *, depth: int | None = None, width: int | None = None, color: bool = False
+    ) -> str:
+        """The module tree as `repr(model)` shows it, with each module's parameters and operations."""
+        from .reports.tree import tree
+
+        return framed(self.weighing, tree(self.weighing, depth=depth), width=width, color=color)
+
+    def space_screen(self, *, width: int | None = None, color: bool = False) -> str:
+        """Space in every precision, by both textbook accountings, every optimizer and learning rule."""
+        from .reports.space import space
+
+        return framed(self.weighing, space(self.weighing, width=width), width=width, color=color)
+
+    def __str__(self) -> str:
+        return self.screen()
+
+    def __repr__(self) -> str:
+        return f"<weighbridge.Report of {self.network}: {coverage(self.weighing)}>"
+
+    def _repr_html_(self) -> str:
+        from .reports import html
+
+        sheet = self.sheet(depth=self._depth(None))
+        return html.render(sheet, title=title(self.weighing), footing=remarks(self.weighing))
+
+    def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
+        """What IPython's terminal shows: the table."""
+        printer.text("<weighbridge.Report>" if cycle else str(self))
+
+    # -- for programs and files ------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Json]:
+        """The JSON contract `weighbridge/1` as plain data."""
+        return self.weighing.to_dict()
+
+    def to_json(self) -> str:
+        """The JSON contract as text; every count a whole number in full."""
+        from .reports import json
+
+        return json.render(self.to_dict())
+
+    def to_csv(self, **choice: Unpack[Choice]) -> str:
+        """The layers as CSV, all levels unless a depth is given."""
+        return self._formed(".csv", choice)
+
+    def to_markdown(self, **choice: Unpack[Choice]) -> str:
+        """The layers as a Markdown table."""
+        return self._formed(".md", choice)
+
+    def to_latex(self, **choice: Unpack[Choice]) -> str:
+        """The layers as a LaTeX tabular that needs no package."""
+        return self._formed(".tex", choice)
+
+    def to_html(self, **choice: Unpack[Choice]) -> str:
+        """The layers as an HTML page, whole in itself."""
+        return self._formed(".html", choice)
+
+    def to_dataframe(self, **choice: Unpack[Choice]) -> DataFrame:
+        """The layers as a pandas DataFrame, all levels unless a depth is given.
+
+        Raises:
+            WeighError: pandas is not installed.
+        """
+        from .reports import dataframe
+
+        return dataframe.render(self.sheet(**choice))
+
+    def save(self, path: str | Path, **choice: Unpack[Choice]) -> None:
+        """Writes a file in the form that its suffix names: .json .csv .md .tex .html .txt.
+
+        Raises:
+            UsageError: the suffix names no form, or the file cannot be written.
+        """
+        suffix = files.suffix_of(Path(path))
+        if suffix == ".json":
+            content = self.to_json()
+        elif suffix == ".txt":
+            content = self.screen(**choice) + "\n"
+        else:
+            content = self._formed(suffix, choice)
+        files.write(Path(path), content)
+
+    def _formed(self, suffix: str, choice: Choice) -> str:
+        if suffix != ".csv":  # what a person reads is folded to what a screen takes
+            choice = {**choice, "depth": self._depth(choice.get("depth"))}
+        return files.formed(
+            self.sheet(**choice),
+            suffix,
+            title=title(self.weighing),
+            footing=remarks(self.weighing),
+        )
+
+    def _depth(self, depth: int | None) -> int | None:
+        return fitting_depth(self.program) if depth is None else depth
+
+
+@final
+class ComparisonReport:
+    """Networks side by side. Printed, it is the table and what the figures say."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        self.comparison = comparison
+
+    def sheet(self, by: By = "network") -> Sheet:
+        """One row a network, or a module of each."""
+        from .reports.comparison import module_sheet, network_sheet
+
+        return network_sheet(self.comparison) if by == "network" else module_sheet(self.comparison)
+
+    def screen(self, *, by: By = "network", width: int | None = None, color: bool = False) -> str:
+        """Everything that `weigh compare` prints."""
+        from .reports.comparison import screen
+
+        return screen(self.comparison, self.sheet(by), width=width, color=color)
+
+    def __str__(self) -> str:
+        return self.screen()
+
+    def __repr__(self) -> str:
+        names = ", ".join(network.network for network in self.comparison.networks)
+        return f"<weighbridge.ComparisonReport of {names}>"
+
+    def to_dict(self) -> dict[str, Json]:
+        """Networks, their modules and the findings as plain data."""
+        from .reports.comparison import record
+
+        return record(self.comparison)
+
+    def to_json(self) -> str:
+        """The same as text."""
+        from .reports import json
+
+        return json.render(self.to_dict())
+
+    def to_dataframe(self, by: By = "network") -> DataFrame:
+        """One row a network, or a module of each.
+
+        Raises:
+            WeighError: pandas is not installed.
+        """
+        from .reports import dataframe
+
+        return dataframe.render(self.sheet(by))
+
+    def save(self, path: str | Path, *, by: By = "network") -> None:
+        """Writes a file in the form that its suffix names: .json .csv .md .tex .html .txt.
+
+        Raises:
+            UsageError: the suffix names no form, or the file cannot be written.
+        """
+        from .reports.comparison import basis, findings
+
+        suffix = files.suffix_of(Path(path))
+        if suffix == ".json":
+            content = self.to_json()
+        elif suffix == ".txt":
+            content = self.screen(by=by) + "\n"
+        else:
+            below = (*findings(self.comparison), basis(self.comparison))
+            content = files.formed(self.sheet(by), suffix, title="Networks compared", footing=below)
+        files.write(Path(path), content)
+
+
+def compare(
+    models: Sequence[str | Program | Module | Callable[..., object]],
+    inputs: Inputs | None = None,
+    *,
+    depth: int = 1,
+    **settings: Unpack[Settings],
+) -> ComparisonReport:
+    """Weighs several networks under the same settings and lays them side by side.
+
+    `depth` says which level of modules is compared; the settings are those of :func:`weigh`.
+
+    Raises:
+        UsageError, WeighError: as :func:`weigh` does, or no network is given.
+    """
+    if not models:
+        raise UsageError("nothing to compare", "name two networks or more")
+    reports = [weigh(model, inputs, **settings) for model in models]
+    weighings = [report.weighing for report in reports]
+    return ComparisonReport(compare_weighings(weighings, depth=depth))
+
+
+@final
+class PaperReport:
+    """A published table beside the computed one."""
+
+    def __init__(self, table: PaperTable) -> None:
+        self.table = table
+
+    def screen(self, *, width: int | None = None, color: bool = False) -> str:
+        """Everything that `weigh paper NAME` prints."""
+        from .reports import paper
+
+        return paper.render(self.table, width=width, color=color)
+
+    def __str__(self) -> str:
+        return self.screen()
+
+    def to_dict(self) -> dict[str, Json]:
+        """Every cell, published and computed, as plain data."""
+        from .reports import paper
+
+        return paper.to_dict(self.table)
+
+    def to_json(self) -> str:
+        """The same as text."""
+        from .reports import json
+
+        return json.render(self.to_dict())
+
+
+def paper(name: str) -> PaperReport:
+    """A published table by its network's name ('vgg', 'googlenet', 'resnet', 'densenet').
+
+    Raises:
+        UsageError: there is no such table.
+    """
+    from . import papers
+
+    _check_choice("paper", name, papers.names())
+    return PaperReport(papers.table(name))
+
+
+def networks(frontend: str | None = None) -> dict[str, tuple[str, ...]]:
+    """The names that each frontend answers to; none for a frontend whose package is not installed.
+
+    Raises:
+        UsageError: no frontend is called so.
+    """
+    if frontend is not None:
+        _check_choice("frontend", frontend, frontends.BARE)
+    chosen = frontends.BARE if frontend is None else (frontend,)
+    return {name: frontends.names(name) for name in chosen}
+
+
+def operators() -> tuple[Operator, ...]:
+    """Every operator that has a rule."""
+    return rules()
+
+
+def read_input(text: str) -> InputSpec:
+    """An input as it is typed: '3,224,224', 'ids=512', 'image=3,224,224:float16'.
+
+    Raises:
+        UsageError: a size is not a whole number above zero, or there is no such dtype.
+    """
+    name, _, rest = text.rpartition("=")
+    sizes, _, dtype = rest.partition(":")
+    shape = []
+    for word in sizes.replace("x", ",").split(","):
+        try:
+            shape.append(int(word))
+        except ValueError:
+            raise UsageError(
+                f"the input {text!r} has {word.strip()!r}, which is not a whole number",
+                "an input is its sizes without the batch, such as 3,224,224, "
+                "with a name or a dtype if need be: ids=512:int64",
+            ) from None
+    return InputSpec(shape=tuple(shape), dtype=dtype.strip() or None, name=name.strip() or None)
+
+
+def _program(model: str | Program | Module | Callable[..., object], workload: Workload) -> Program:
+    if isinstance(model, str):
+        return frontends.read(model, workload)
+    if isinstance(model, Program):
+        if workload not in (Workload(), model.workload):
+            raise UsageError(
+                "a Program has its workload already, and another one was asked for",
+                "give the settings where the Program is made",
+            )
+        return model
+    if isinstance(model, type):
+        raise UsageError(
+            f"{model.__name__} is a class, and a network is wanted",
+            f"make one: weigh({model.__name__}(...))",
+        )
+    if not callable(model):
+        raise UsageError(
+            f"an object of type {type(model).__name__} is not a network",
+            "give a name, a line of notation, 'file.py:Name', a torch.nn.Module or a callable",
+        )
+    from .frontends import torch
+
+    name = getattr(model, "__name__", type(model).__name__)
+    return torch.trace(model, workload, network=name, source="python")
+
+
+def _workload(
+    inputs: Inputs | None,
+    batch: int,
+    train: str | None,
+    settings: dict[str, float | bool],
+    *,
+    dtype: str,
+    input_gradient: bool,
+    loss: str,
+    learning_rule: LearningRule,
+    dataset: int | None,
+) -> Workload:
+    _check_choice("learning rule", learning_rule, RULES)
+    _check_choice("loss", loss, LOSSES)
+    if train is None and settings:
+        raise UsageError(
+            f"{' and '.join(settings)} without an optimizer", "name one, as in --train sgd"
+        )
+    plain = Workload(
+        batch=batch,
+        inputs=_inputs(inputs),
+        dtype=dtype,
+        learning_rule=learning_rule,
+        dataset=dataset,
+        input_gradient=input_gradient,
+        loss=loss,
+    )
+    if train is None:
+        return plain
+    from .ops.optimizers import optimizer
+
+    return replace(plain, mode="training", optimizer=optimizer(train, **settings))
+
+
+def _settings(
+    momentum: float | None, nesterov: bool, weight_decay: float | None
+) -> dict[str, float | bool]:
+    """The optimizer's settings that were given."""
+    given: dict[str, float | bool] = {}
+    if momentum is not None:
+        given["momentum"] = momentum
+    if nesterov:
+        given["nesterov"] = True
+    if weight_decay is not None:
+        given["weight_decay"] = weight_decay
+    return given
+
+
+def _inputs(inputs: Inputs | None) -> tuple[InputSpec, ...]:
+    if inputs is None:
+        return ()
+    if isinstance(inputs, Mapping):
+        return tuple(replace(_input(shape), name=name) for name, shape in inputs.items())
+    if isinstance(inputs, str | InputSpec | int) or all(isinstance(n, int | float) for n in inputs):
+        return (_input(inputs),)
+    return tuple(map(_input, inputs))
+
+
+def _input(shape: object) -> InputSpec:
+    if isinstance(shape, InputSpec):
+        return shape
+    if isinstance(shape, str):
+        return read_input(shape)
+    if isinstance(shape, int):
+        return InputSpec(shape=(shape,))
+    if isinstance(shape, Sequence):
+        return InputSpec(shape=tuple(shape))
+    raise UsageError(
+        f"an input of type {type(shape).__name__} is not a shape",
+        "give the sizes without the batch, such as (3, 224, 224)",
+    )
+
+
+def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
+    if value in known:
+        return
+    near = nearest(str(value), known)
+    raise UsageError(
+        f"no {what} is called {value!r}",
+        *([f"nearest: {', '.join(near)}"] if near else []),
+        f"there are: {', '.join(known)}",
+    )

@@ -1,0 +1,476 @@
+"""The command `weigh`: a thin skin over :mod:`weighbridge.api`.
+
+Options are the keyword names of the functions called. Results go to stdout, the rest to stderr; every
+error is one message with its hints, never a traceback. Nothing but click is loaded until a command runs.
+
+    $ weigh vgg16 --batch 32 --train sgd
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Timer
+from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, cast
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from . import __version__
+from .errors import UsageError, WeighError
+from .reports import files
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from .api import By, Settings
+    from .workload import InputSpec
+
+INTERRUPTED = 130
+"""What a shell expects of a command that Ctrl-C ended."""
+
+SLOW_SECONDS = 1.0
+"""What takes longer shows that it is at work."""
+
+EXAMPLES = """\b
+Examples:
+  weigh vgg16                                     a network of the zoo, without any framework
+  weigh "(Input)(3,224,224)->(Conv)6c5w1s0p"      a line of notation
+  weigh resnet50 --batch 32 --train sgd           a training step
+  weigh timm:convnext_tiny --depth 2              torchvision:, timm:, hf: and zoo: say where from
+  weigh mynet.py:Net --input 3,224,224            your own module: RUNS THE FILE
+  weigh "100 -> (fc)10" --convention lecture --formulas
+  weigh densenet121 -o layers.csv                 .json .csv .md .tex .html .txt
+  weigh gpt2 --space --train adamw                disk, memory, optimizers
+  weigh compare vgg16 googlenet resnet50 densenet121
+"""
+
+EXITS = (
+    "Exit codes: 0 fine, 1 the network could not be weighed, 2 asked for in a way that makes no sense, "
+    "3 --strict and something was not counted."
+)
+
+COMMAND = "model"
+"""The command that runs where none is named; `weigh model NAME` is the long form of `weigh NAME`."""
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+class Weigh(click.Group):
+    """`weigh MODEL` beside the verbs: where the first word is no verb, it is a network."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            args = ["--help"]
+        if args[0] not in self.commands and args[0] not in ("--help", "-h", "--version"):
+            args = [COMMAND, *args]
+        return super().parse_args(ctx, args)
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage("weigh", "MODEL [OPTIONS]")
+        formatter.write_usage("weigh", "COMMAND [ARGUMENTS]", prefix="       ")
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options of `weigh MODEL`, then the verbs."""
+        self.commands[COMMAND].format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        verbs = super().shell_complete(ctx, incomplete)
+        return [*verbs, *_complete_model(ctx, None, incomplete)]
+
+    def main(  # type: ignore[override]  # click's own is overloaded on standalone_mode
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        **extra: object,
+    ) -> None:
+        """Runs the command and exits with its code; every error becomes one message."""
+        sys.exit(self._run(list(sys.argv[1:] if args is None else args), complete_var))
+
+    def _run(self, args: list[str], complete_var: str | None) -> int:
+        _accept_any_character()
+        try:
+            code = super().main(
+                args, prog_name="weigh", complete_var=complete_var, standalone_mode=False
+            )
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has what it wanted; Python must not try to write the rest when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except (click.Abort, KeyboardInterrupt):
+            return INTERRUPTED
+        except click.ClickException as error:
+            _complain(error.format_message(), "see: weigh --help")
+            return error.exit_code
+        except WeighError as error:
+            _complain(error.message, *error.hints)
+            return error.exit_code
+        except Exception as error:
+            if os.environ.get("WEIGH_DEBUG"):
+                raise
+            _complain(
+                f"internal error: {type(error).__name__}: {error}",
+                "this is a bug of weighbridge, not of the network",
+                "WEIGH_DEBUG=1 shows where it happened",
+            )
+            return 1
+        return code if isinstance(code, int) else 0
+
+
+def _complain(message: str, *hints: str) -> None:
+    click.echo("\n  ".join((f"weigh: {message}", *hints)), err=True)
+
+
+def _accept_any_character() -> None:
+    """Prints what the terminal's encoding lacks as '?', where it would otherwise fail."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and (stream.encoding or "").lower().replace("-", "") != "utf8":
+            reconfigure(errors="replace")
+
+
+# -- options -------------------------------------------------------------------------------------
+
+
+def _workload_options(command: Command) -> Command:
+    """How the network is used."""
+    options = (
+        click.option(
+            "--input", "inputs", multiple=True, metavar="SHAPE",
+            help="Sizes without the batch: 3,224,224. Repeat for several; name=SHAPE, SHAPE:dtype.",
+        ),
+        click.option("--batch", type=int, default=1, metavar="N", help="Samples in a step. [1]"),
+        click.option(
+            "--train", metavar="OPTIMIZER",
+            help="A training step with sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, "
+            "adafactor, lion or adam8bit. Without it: inference.",
+        ),
+        click.option("--momentum", type=float, metavar="M", help="For sgd and rmsprop."),
+        click.option("--nesterov", is_flag=True, help="For sgd with momentum."),
+        click.option("--weight-decay", type=float, metavar="D", help="For every optimizer."),
+        click.option(
+            "--rule", "learning_rule", type=click.Choice(("sample", "batch", "epoch")),
+            default="batch", help="When weights are updated. [batch]",
+        ),
+        click.option("--dataset", type=int, metavar="N", help="Samples in the data set."),
+        click.option("--dtype", default="float32", metavar="DTYPE", help="[float32]"),
+        click.option("--input-gradient", is_flag=True, help="Train with the inputs' gradient too."),
+        click.option(
+            "--loss", type=click.Choice(("auto", "cross-entropy", "mean")), default="auto",
+            help="[auto: cross-entropy of what looks like logits, else the mean]",
+        ),
+        click.option(
+            "--convention", type=click.Choice(("macs", "lecture", "exact", "paper")),
+            default="macs", help="How operations are totalled (docs/conventions.md). [macs]",
+        ),
+        click.option("--strict", is_flag=True, help="Exit with 3 if an operator was not counted."),
+    )  # fmt: skip
+    return _with(options, command)
+
+
+def _output_options(command: Command) -> Command:
+    """What form the result takes, and where it goes."""
+    options = (
+        click.option("--json", "as_json", is_flag=True, help="Everything, as JSON."),
+        click.option(
+            "-o", "output", metavar="FILE",
+            help="Write a file; its suffix says in which form: .json .csv .md .tex .html .txt.",
+        ),
+        *_SCREEN_OPTIONS,
+    )  # fmt: skip
+    return _with(options, command)
+
+
+_SCREEN_OPTIONS = (
+    click.option("--width", type=click.IntRange(min=20), metavar="N", help="Characters in a line."),
+    click.option("--color/--no-color", default=None, help="[only on a terminal, not if NO_COLOR]"),
+)
+
+
+def _screen_options(command: Command) -> Command:
+    return _with(_SCREEN_OPTIONS, command)
+
+
+def _with(options: Sequence[Callable[[Command], Command]], command: Command) -> Command:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _complete_model(
+    ctx: click.Context, param: click.Parameter | None, incomplete: str
+) -> list[CompletionItem]:
+    """The zoo's networks, and Python files."""
+    from .frontends import zoo
+
+    names = [name for name in zoo.names() if name.startswith(incomplete)]
+    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
+# -- commands ------------------------------------------------------------------------------------
+
+
+@click.group(
+    cls=Weigh,
+    epilog=f"{EXAMPLES}\n{EXITS}",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="weigh", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Weighs a neural network before it runs: parameters, operations and bytes, layer by layer.
+
+    MODEL is a name (resnet50), a line of notation, file.py:Name, or has a prefix that says where it is
+    from (zoo:, torchvision:, timm:, hf:). A Python file that is named is run; no other file ever is.
+    """
+
+
+@cli.command(COMMAND, hidden=True, epilog=f"{EXAMPLES}\n{EXITS}", options_metavar="[OPTIONS]")
+@click.argument("model", shell_complete=_complete_model)
+@_workload_options
+@click.option(
+    "--depth", type=click.IntRange(min=0), metavar="N", help="Levels of modules. [what fits]"
+)
+@click.option(
+    "--columns", metavar="A,B,...", help="Such as kind,kernel,params,macs,share,activation."
+)
+@click.option("--formulas", is_flag=True, help="The formula of every layer, and its sizes.")
+@click.option("--by", type=click.Choice(("module", "operator")), default="module", help="[module]")
+@click.option("--tree", is_flag=True, help="The module tree, each module with what it weighs.")
+@click.option(
+    "--space", is_flag=True, help="Disk and memory: precisions, optimizers, learning rules."
+)
+@_output_options
+def model(
+    model: str,
+    depth: int | None,
+    columns: str | None,
+    formulas: bool,
+    by: Literal["module", "operator"],
+    tree: bool,
+    space: bool,
+    as_json: bool,
+    output: str | None,
+    width: int | None,
+    color: bool | None,
+    inputs: tuple[str, ...],
+    **settings: object,
+) -> None:
+    """Weighs MODEL: a name, a line of notation, file.py:Name (which runs the file)."""
+    from .api import weigh
+    from .reports.layers import check_columns
+
+    chosen = None if columns is None else tuple(name.strip() for name in columns.split(","))
+    check_columns(chosen or ())
+    _check_output(output, screens=("--tree",) * tree + ("--space",) * space, as_json=as_json)
+    with _progress(model):
+        report = weigh(model, _read(inputs), **cast("Settings", settings))
+    look = _look(output, width, color)
+    if tree:
+        _deliver(report.tree(depth=depth, **look), output)
+    elif space:
+        _deliver(report.space_screen(**look), output)
+    elif output is not None:
+        report.save(output, depth=depth, columns=chosen, formulas=formulas, by=by)
+    elif as_json:
+        _deliver(report.to_json())
+    else:
+        _deliver(report.screen(depth=depth, columns=chosen, formulas=formulas, by=by, **look))
+
+
+@cli.command(short_help="Networks side by side, with ratios to the first.")
+@click.argument("models", nargs=-1, required=True, shell_complete=_complete_model)
+@_workload_options
+@click.option("--by", type=click.Choice(("network", "module")), default="network", help="[network]")
+@click.option(
+    "--depth", type=click.IntRange(min=1), default=1, metavar="N", help="Level of modules. [1]"
+)
+@_output_options
+def compare(
+    models: tuple[str, ...],
+    by: By,
+    depth: int,
+    as_json: bool,
+    output: str | None,
+    width: int | None,
+    color: bool | None,
+    inputs: tuple[str, ...],
+    **settings: object,
+) -> None:
+    """Networks side by side: depth, parameters, operations, activations, and ratios to the first.
+
+    \b
+    Examples:
+      weigh compare vgg16 googlenet resnet50 densenet121
+      weigh compare googlenet --by module
+    """
+    from .api import compare as compare_models
+
+    _check_output(output, screens=(), as_json=as_json)
+    with _progress(", ".join(models)):
+        report = compare_models(models, _read(inputs), depth=depth, **cast("Settings", settings))
+    if output is not None:
+        report.save(output, by=by)
+    elif as_json:
+        _deliver(report.to_json())
+    else:
+        _deliver(report.screen(by=by, **_look(output, width, color)))
+
+
+@cli.command(short_help="A published table beside the computed one.")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Every cell, as JSON.")
+@_screen_options
+def paper(name: str | None, as_json: bool, width: int | None, color: bool | None) -> None:
+    """A published table beside the computed one, and why they differ where they do.
+
+    \b
+    Examples:
+      weigh paper               which tables there are
+      weigh paper googlenet
+    """
+    if name is None:
+        from .papers import names
+
+        _deliver("\n".join(names()))
+        return
+    from .api import paper as published
+
+    report = published(name)
+    _deliver(report.to_json() if as_json else report.screen(**_look(None, width, color)))
+
+
+@cli.command(short_help="Every operator that has a rule.")
+@click.argument("family", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_screen_options
+def ops(family: str | None, as_json: bool, width: int | None, color: bool | None) -> None:
+    """Every operator that has a rule, by family: what it is, and PyTorch's names for it."""
+    from .reports import listing
+
+    look = _look(None, width, color)
+    _deliver(listing.operators_json(family) if as_json else listing.operators(family, **look))
+
+
+@cli.command(short_help="The names of all networks.")
+@click.argument("frontend", required=False)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_screen_options
+def networks(frontend: str | None, as_json: bool, width: int | None, color: bool | None) -> None:
+    """The names of all networks, by where they are from: zoo, torchvision, timm."""
+    from .api import networks as known
+    from .reports import listing
+
+    with _progress("the names of networks"):
+        names = known(frontend)
+    look = _look(None, width, color)
+    _deliver(listing.networks_json(names) if as_json else listing.networks(names, **look))
+
+
+@cli.command(short_help="The script that completes names in a shell.")
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
+def completion(shell: str) -> None:
+    """Prints the script that makes a shell complete `weigh` with the Tab key.
+
+    \b
+    Examples:
+      weigh completion bash >> ~/.bashrc
+      weigh completion zsh >> ~/.zshrc
+      weigh completion fish > ~/.config/fish/completions/weigh.fish
+    """
+    kind = get_completion_class(shell)
+    assert kind is not None  # click has all three
+    _deliver(kind(cli, {}, "weigh", "_WEIGH_COMPLETE").source())
+
+
+# -- reading and writing -------------------------------------------------------------------------
+
+
+def _read(inputs: tuple[str, ...]) -> list[InputSpec] | None:
+    from .api import read_input
+
+    return [read_input(text) for text in inputs] or None
+
+
+class Look(TypedDict):
+    """How wide a screen is, None where there is no limit, and whether it has colour."""
+
+    width: int | None
+    color: bool
+
+
+def _look(output: str | None, width: int | None, color: bool | None) -> Look:
+    """What was asked for; else what the terminal takes, and plain and unlimited text elsewhere."""
+    terminal = sys.stdout.isatty() and output is None
+    if width is None and terminal:
+        width = shutil.get_terminal_size().columns
+    if color is None:
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        color = terminal and not plain
+    return Look(width=width, color=color)
+
+
+def _check_output(output: str | None, *, screens: tuple[str, ...], as_json: bool) -> None:
+    """Refuses what cannot be written, before anything is weighed.
+
+    Raises:
+        UsageError: two forms at once, or a suffix that names none.
+    """
+    forms = (*screens, *(("--json",) if as_json else ()))
+    if len(forms) > 1:
+        raise UsageError(f"{' and '.join(forms)} at once", "choose one of them")
+    if output is None:
+        return
+    suffix = files.suffix_of(Path(output))
+    expected = ".txt" if screens else ".json" if as_json else suffix
+    if suffix != expected:
+        raise UsageError(
+            f"{forms[0]} is written to a {expected} file, and {output!r} is none",
+            f"give -o {Path(output).with_suffix(expected)}",
+        )
+
+
+def _deliver(text: str, output: str | None = None) -> None:
+    """To the file, or to stdout just as it is."""
+    if output is not None:
+        files.write(Path(output), text + "\n")
+    else:
+        click.echo(text.rstrip("\n"), color=True)
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[None]:
+    """Says on stderr what is being read, where that takes more than a second and somebody watches."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    shown: list[Status] = []
+
+    def show() -> None:
+        from rich.console import Console
+
+        text = what if len(what) <= 60 else what[:59] + "…"
+        shown.append(Console(stderr=True).status(f"reading {text} …"))
+        shown[0].start()
+
+    timer = Timer(SLOW_SECONDS, show)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+        for status in shown:
+            status.stop()
+
+
+def main() -> None:
+    """The entry point of the command."""
+    cli()

@@ -1,0 +1,60 @@
+"""Writing a report to a file, whose suffix says in which form."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import UsageError
+from .sheet import Sheet
+
+SUFFIXES = (".json", ".csv", ".md", ".tex", ".html", ".txt")
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix, in lower case.
+
+    Raises:
+        UsageError: no form has it.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        seen = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
+        raise UsageError(
+            f"cannot tell the form of {str(path)!r} from {seen}",
+            f"there are: {', '.join(SUFFIXES)}",
+        )
+    return suffix
+
+
+def formed(sheet: Sheet, suffix: str, *, title: str, footing: tuple[str, ...]) -> str:
+    """A sheet in the form of a suffix other than .json and .txt, which are not of a sheet alone."""
+    if suffix == ".csv":
+        from . import csv
+
+        return csv.render(sheet)
+    if suffix == ".md":
+        from . import markdown
+
+        return markdown.render(sheet, title=title, footing=footing)
+    if suffix == ".tex":
+        from . import latex
+
+        return latex.render(sheet, title=title, footing=footing)
+    from . import html
+
+    return html.page(sheet, title=title, footing=footing)
+
+
+def write(path: Path, content: str) -> None:
+    """Writes the file, replacing one that is there.
+
+    Raises:
+        UsageError: it cannot be written; the message says why.
+    """
+    try:
+        path.write_text(content, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {str(path)!r}: {(error.strerror or str(error)).lower()}",
+            "give another file with -o",
+        ) from error

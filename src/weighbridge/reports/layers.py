@@ -1,0 +1,282 @@
+"""The sheet of layers: one row a module, folded to a depth, with the columns that users ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from ..analyses.layers import Layer, depth_of, folded
+from ..analyses.weighing import Weighing
+from ..dims import Shape
+from ..errors import UsageError, nearest
+from ..ops import Cost, rule_of
+from ..program import Phase, Program
+from .formulas import Board
+from .sheet import Cell, Column, Partial, Row, Sheet, shares, summed
+
+FITS = 48
+"""Rows that a screen takes: the deepest folding with no more of them is shown where none is asked for."""
+
+Value = Callable[[Weighing, Layer], int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A column of whole numbers: what it says of a layer, and of which phase's rules it depends."""
+
+    column: Column
+    value: Value
+    phase: Phase | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text:
+    """A column of words or shapes."""
+
+    column: Column
+    value: Callable[[Weighing, Layer], str]
+
+
+def _cost(phase: Phase, amount: Callable[[Cost], int]) -> Value:
+    return lambda weighing, layer: amount(
+        {"forward": layer.forward, "backward": layer.backward, "update": layer.update}[phase]
+    )
+
+
+def _counted(phase: Phase) -> Value:
+    return lambda weighing, layer: weighing.operations(layer.ops, phase)
+
+
+def _forward(key: str, title: str, amount: Callable[[Cost], int], unit: str = "") -> Figure:
+    return Figure(
+        column=Column(key=key, title=title, unit=unit, rank=6),
+        value=_cost("forward", amount),
+        phase="forward",
+    )
+
+
+TEXTS: Mapping[str, Text] = {
+    "kind": Text(
+        column=Column(key="kind", title="kind", align="left", rank=3),
+        value=lambda weighing, layer: _kind(weighing.program, layer),
+    ),
+    "input": Text(
+        column=Column(key="input", title="input", align="left", rank=5),
+        value=lambda weighing, layer: _shapes(layer.inputs),
+    ),
+    "output": Text(
+        column=Column(key="output", title="output", align="left", rank=2),
+        value=lambda weighing, layer: _shapes(layer.outputs),
+    ),
+    "kernel": Text(
+        column=Column(key="kernel", title="kernel", align="left", rank=4),
+        value=lambda weighing, layer: _kernel(layer),
+    ),
+}
+
+FIGURES: Mapping[str, Figure] = {
+    "params": Figure(
+        column=Column(key="params", title="params"), value=lambda weighing, layer: layer.params
+    ),
+    "operations": Figure(
+        column=Column(key="operations", title=""), value=_counted("forward"), phase="forward"
+    ),
+    "macs": _forward("macs", "MACs", lambda cost: cost.macs),
+    "flops": _forward("flops", "FLOPs", lambda cost: cost.flops),
+    "multiplications": _forward("multiplications", "multiplications", lambda c: c.multiplications),
+    "additions": _forward("additions", "additions", lambda cost: cost.additions),
+    "other": _forward("other", "other operations", lambda cost: cost.other),
+    "backward": Figure(
+        column=Column(key="backward", title="backward", rank=1),
+        value=_counted("backward"),
+        phase="backward",
+    ),
+    "update": Figure(
+        column=Column(key="update", title="update operations", rank=6),
+        value=_cost("update", lambda cost: cost.operations),
+        phase="update",
+    ),
+    "activation": Figure(
+        column=Column(key="activation", title="activation", unit="bytes", rank=6),
+        value=lambda weighing, layer: layer.activation_bytes,
+    ),
+    "read": _forward("read", "read", lambda cost: cost.read_bytes, "bytes"),
+    "write": _forward("write", "write", lambda cost: cost.write_bytes, "bytes"),
+}
+
+SHARES: Mapping[str, tuple[Column, str]] = {
+    "share": (Column(key="share", title="share", unit="%", rank=4), "operations"),
+    "share-params": (Column(key="share-params", title="params share", unit="%", rank=5), "params"),
+}
+"""Columns of percentages, and the figure that each is of."""
+
+COLUMNS = ("layer", *TEXTS, *FIGURES, *SHARES, "formula")
+"""What `--columns` takes."""
+
+
+def chosen_columns(weighing: Weighing, columns: Sequence[str] | None) -> tuple[str, ...]:
+    """The columns to show, in order; those of the first screen where none are asked for.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    if columns is None:
+        training = ("backward",) if weighing.program.workload.training else ()
+        return ("kind", "output", "params", "operations", *training, "share")
+    check_columns(columns)
+    return tuple(name for name in dict.fromkeys(columns) if name not in ("layer", "formula"))
+
+
+def check_columns(columns: Sequence[str]) -> None:
+    """Refuses unknown columns, if need be before anything is weighed.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    for name in columns:
+        if name not in COLUMNS:
+            near = nearest(name, COLUMNS)
+            raise UsageError(
+                f"no column is called {name!r}",
+                *([f"nearest: {', '.join(near)}"] if near else []),
+                f"there are: {', '.join(COLUMNS)}",
+            )
+
+
+def layer_sheet(
+    weighing: Weighing,
+    *,
+    depth: int | None = None,
+    columns: Sequence[str] | None = None,
+    formulas: bool = False,
+) -> Sheet:
+    """The layers down to `depth`, every operator and parameter in exactly one row.
+
+    Raises:
+        UsageError: there is no such column.
+    """
+    names = chosen_columns(weighing, columns)
+    layers = [layer for layer in weighing.layers(depth) if layer.scope or _matters(weighing, layer)]
+    inner = _inner(layers)
+    by_column = [_cells(weighing, layers, inner, name) for name in names]
+    write_formulas = formulas or "formula" in (columns or ())
+    board = Board(weighing)
+    rows = tuple(
+        Row(
+            path=layer.scope or weighing.program.network,
+            name=layer.name or weighing.program.network,
+            indent=max(layer.depth - 1, 0),
+            cells=cells,
+            notes=board.lines(layer) if write_formulas else (),
+        )
+        for layer, cells in zip(layers, zip(*by_column, strict=True), strict=True)
+    )
+    return Sheet(
+        subject="layer",
+        columns=tuple(_column(weighing, name) for name in names),
+        rows=rows,
+        totals=tuple(summed(cells) for cells in by_column),
+    )
+
+
+def fitting_depth(program: Program) -> int | None:
+    """The deepest folding whose rows fit a screen, but no less than 1; None where all of them fit."""
+    scopes = {module.scope for module in program.modules} | {op.scope for op in program.ops}
+    deepest = max(map(depth_of, scopes), default=0)
+    for depth in range(deepest, 1, -1):
+        if len({folded(scope, depth) for scope in scopes}) <= FITS:
+            return None if depth == deepest else depth
+    return 1
+
+
+def _column(weighing: Weighing, name: str) -> Column:
+    if name in TEXTS:
+        return TEXTS[name].column
+    if name in SHARES:
+        return SHARES[name][0]
+    column = FIGURES[name].column
+    unit = "FLOPs (1 a MAC)" if weighing.convention == "paper" else weighing.unit
+    if name == "operations":
+        return Column(key=name, title=unit, rank=column.rank)
+    if name == "backward":
+        return Column(key=name, title=f"backward {unit}", rank=column.rank)
+    return column
+
+
+def _cells(
+    weighing: Weighing, layers: Sequence[Layer], inner: frozenset[str], name: str
+) -> tuple[Cell, ...]:
+    if name in TEXTS:
+        return tuple(_words(weighing, layer, inner, name) for layer in layers)
+    figure = FIGURES[SHARES[name][1] if name in SHARES else name]
+    values = [figure.value(weighing, layer) for layer in layers]
+    if name in SHARES:
+        return tuple(
+            None if layer.scope in inner and not share.part else share
+            for layer, share in zip(layers, shares(values), strict=True)
+        )
+    return tuple(
+        _count(layer, value, figure.phase, inner)
+        for layer, value in zip(layers, values, strict=True)
+    )
+
+
+def _words(weighing: Weighing, layer: Layer, inner: frozenset[str], name: str) -> str:
+    """What a module is and makes; '-' where it does nothing in this workload."""
+    idle = name in ("input", "output") and layer.scope not in inner
+    return TEXTS[name].value(weighing, layer) or ("-" if idle else "")
+
+
+def _count(layer: Layer, value: int, phase: Phase | None, inner: frozenset[str]) -> Cell:
+    """A figure; nothing where a module's figures all stand in the rows below it."""
+    if phase and layer.uncounted and _misses(layer, phase):
+        return Partial(known=value)
+    return None if layer.scope in inner and not value else value
+
+
+def _misses(layer: Layer, phase: Phase) -> bool:
+    return any(op.phase == phase and rule_of(op.kind) is None for op in layer.ops)
+
+
+def _inner(layers: Sequence[Layer]) -> frozenset[str]:
+    """The scopes that have rows below them."""
+    return frozenset(
+        ".".join(parts[:end])
+        for parts in (layer.scope.split(".") for layer in layers)
+        for end in range(1, len(parts))
+    )
+
+
+def _matters(weighing: Weighing, layer: Layer) -> bool:
+    """Whether the network's own row says anything: views and the like leave it empty."""
+    spent = layer.forward + layer.backward + layer.update
+    return bool(layer.params or layer.uncounted or spent != Cost())
+
+
+def _kind(program: Program, layer: Layer) -> str:
+    """The module's class; of a folded container, what it contains: '3 x Bottleneck'."""
+    if layer.kind not in ("Sequential", "ModuleList"):
+        return layer.kind
+    children = [
+        module.kind
+        for module in program.modules
+        if module.scope.rpartition(".")[0] == layer.scope and layer.scope
+    ]
+    folded_here = any(op.scope != layer.scope for op in layer.ops)
+    if folded_here and len(set(children)) == 1 and len(children) > 1:
+        return f"{len(children)} x {children[0]}"
+    return layer.kind
+
+
+def _shapes(shapes: Sequence[Shape]) -> str:
+    return " ".join(",".join(map(str, shape)) or "scalar" for shape in shapes)
+
+
+def _kernel(layer: Layer) -> str:
+    """The window of the one operator that slides one, as '3,3'; nothing for rows of several."""
+    windows = {
+        op.integers("window") if "window" in op.attributes else op.inputs[1].shape[2:]
+        for op in layer.ops
+        if op.phase == "forward" and "stride" in op.attributes
+    }
+    return ",".join(map(str, windows.pop())) if len(windows) == 1 else ""

@@ -1,0 +1,130 @@
+"""A sheet: columns, rows and totals, ready to be written in any form.
+
+What the rows are (layers, operators, networks) is decided where the sheet is made; how a row looks is
+decided where it is written (terminal, CSV, Markdown, LaTeX, HTML). Cells keep whole numbers, so that
+printed columns add up to printed totals whatever the form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..units import integer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """A part of a column's total, in tenths of a percent that add up to 100.0 over the column."""
+
+    tenths: int
+    part: int
+
+    @property
+    def text(self) -> str:
+        """'2.9 %'; what is there but rounds to nothing is '<0.1 %'."""
+        if self.part and not self.tenths:
+            return "<0.1 %"
+        return f"{self.tenths // 10}.{self.tenths % 10} %"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partial:
+    """A count from which operators without a rule are missing: what is known of it."""
+
+    known: int
+
+    @property
+    def text(self) -> str:
+        return f"{integer(self.known)} + ?" if self.known else "?"
+
+
+Cell = int | str | Share | Partial | None
+"""A whole number, a text, a share, a count that is not whole, or nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column: `key` is what a user asks for it by, `unit` stands in its heading.
+
+    `rank` says which columns leave first where there is little room; rank 0 stays.
+    """
+
+    key: str
+    title: str
+    unit: str = ""
+    align: Literal["left", "right"] = "right"
+    rank: int = 0
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title} ({self.unit})" if self.unit else self.title
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A row: the full `path` of what it is about, the `name` to show indented, and a cell a column.
+
+    `notes` are lines that belong below it, such as formulas.
+    """
+
+    path: str
+    name: str
+    cells: tuple[Cell, ...]
+    indent: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """`columns` do not include the one of names, whose heading is `subject`."""
+
+    subject: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    totals: tuple[Cell, ...] | None = None
+    notes_title: str = "formula"
+
+    @property
+    def has_notes(self) -> bool:
+        return any(row.notes for row in self.rows)
+
+
+def text(cell: Cell) -> str:
+    """A cell as a person reads it: grouped digits, `?` where unknown, nothing where there is nothing."""
+    if cell is None:
+        return ""
+    if isinstance(cell, int):
+        return integer(cell)
+    return cell if isinstance(cell, str) else cell.text
+
+
+def shares(values: Sequence[int]) -> tuple[Share, ...]:
+    """Each value's share of their sum, rounded so that the shares add up to 100.0 %.
+
+    Largest remainder: every share is rounded down to a tenth, and the tenths that are left go to those
+    that lost most. All are zero where the sum is.
+    """
+    whole = sum(values)
+    if not whole:
+        return tuple(Share(tenths=0, part=0) for _ in values)
+    tenths = [value * 1000 // whole for value in values]
+    lost = sorted(range(len(values)), key=lambda index: -(values[index] * 1000 % whole))
+    for index in lost[: 1000 - sum(tenths)]:
+        tenths[index] += 1
+    return tuple(
+        Share(tenths=tenth, part=value) for tenth, value in zip(tenths, values, strict=True)
+    )
+
+
+def summed(cells: Sequence[Cell]) -> Cell:
+    """The total of a column; None for texts."""
+    if any(isinstance(cell, str) for cell in cells) or all(cell is None for cell in cells):
+        return None
+    if any(isinstance(cell, Share) for cell in cells):
+        parts = [cell for cell in cells if isinstance(cell, Share)]
+        return Share(tenths=sum(p.tenths for p in parts), part=sum(p.part for p in parts))
+    whole = sum(cell for cell in cells if isinstance(cell, int))
+    partial = [cell.known for cell in cells if isinstance(cell, Partial)]
+    return Partial(known=whole + sum(partial)) if partial else whole

@@ -13,7 +13,8 @@ from .base import Cost, Emit, Gradients, Operator, elements, need, register
 def pooled(op: Op) -> Shape:
     """The output's shape of a window that slides over the image.
 
-    With `ceil_mode` the last window may hang over the edge, but must start inside image or padding.
+    With `ceil_mode` the last window may hang over the edge by less than a stride, and even the first
+    one may, but each must start inside image or padding.
     """
     x = op.inputs[0].shape
     window = op.integers("window")
@@ -25,15 +26,14 @@ def pooled(op: Op) -> Shape:
         op.integers("padding"),
         strict=True,
     ):
+        hang = stride - 1 if op.flag("ceil_mode") else 0
         need(
-            not isinstance(size, int) or size + 2 * pad >= kernel,
+            not isinstance(size, int) or size + 2 * pad + hang >= kernel,
             f"a pooling window {kernel} wide on an input {x}",
         )
-        places = (size + 2 * pad - kernel) // stride + 1
-        if op.flag("ceil_mode"):
-            places = -(-(size + 2 * pad - kernel) // stride) + 1
-            if isinstance(size, int) and (places - 1) * stride >= size + pad:
-                places -= 1
+        places = (size + 2 * pad + hang - kernel) // stride + 1
+        if hang and isinstance(size, int) and (places - 1) * stride >= size + pad:
+            places -= 1
         sizes.append(places)
     return (*x[: len(x) - len(window)], *sizes)
 

@@ -2,7 +2,8 @@
 
 A file here is a family of networks. Modules carry the paths that torchvision and transformers give
 them wherever those have the network too, so that the network built here and the same one traced by
-PyTorch can be laid side by side. Importing this package loads no family: names are kept here.
+PyTorch can be laid side by side. Importing this package loads no family and no operator: names are kept
+here, and the rest comes when a network is asked for.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from ...builder import Builder
 from ...errors import ShapeError, UsageError, nearest
-from ...program import Program
 from ...units import plural
 from ...workload import InputSpec, Workload
 from .network import Ends, Family, Network
+
+if TYPE_CHECKING:
+    from ...program import Program
 
 __all__ = ["ALIASES", "FAMILIES", "Ends", "Network", "canonical", "describe", "names", "read"]
 
@@ -105,6 +107,8 @@ def read(name: str, workload: Workload) -> Program:
             the wrong kind of number.
         ShapeError: an input does not fit the network; the message names the layer.
     """
+    from ...builder import Builder  # the operators' rules come with it
+
     known = _known(name)
     family = _family(known)
     specs = _inputs(family.NETWORKS[known], workload.inputs)

@@ -2,8 +2,9 @@
 
 `alexnet` is torchvision's, the one-column network of Krizhevsky's 'One weird trick' paper (2014):
 61,100,840 parameters. `alexnet-2012` is the NIPS paper's: two groups in the second, fourth and fifth
-convolution, as it ran on two GPUs, with response normalisation; 60,965,224 parameters. The paper says 224x224 images, but its
-55x55 first map and 4096-wide layers on 6x6 maps need 227x227 without padding, as its code used.
+convolution, as it ran on two GPUs, with response normalisation; 60,965,224 parameters. The paper says
+224x224 images, but its 55x55 first maps and the 6x6 maps below its first linear layer need 227x227 without
+padding, as its code used: (227 - 11) / 4 + 1 = 55, where (224 - 11) / 4 is no whole number.
 """
 
 from __future__ import annotations

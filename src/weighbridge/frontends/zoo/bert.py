@@ -1,8 +1,8 @@
 """BERT-base: a transformer encoder over word pieces, with its pooler.
 
 Paths are those of transformers' `BertModel`, from its default configuration. It ends in hidden states, not in
-logits, so that its loss is the mean of both outputs unless the workload says otherwise. The
-probabilities of attention are dropped inside attention, which is not counted.
+logits, so that its loss is the mean of both outputs unless the workload says otherwise. Attention drops
+some of its probabilities in training, inside the operator; that is not counted.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ def _block(net: Builder, x: Tensor, name: str) -> Tensor:
         with net.module("attention", "BertAttention"):
             with net.module("self", "BertSelfAttention"):
                 q, k, v = (linear(net, x, part, WIDTH) for part in ("query", "key", "value"))
+                with net.module("dropout", "Dropout", f"p={DROPOUT}"):
+                    pass  # never called: attention drops its probabilities itself
                 y = attention(net, q, k, v, HEADS)
             x = _added(net, y, x, "BertSelfOutput")
         with net.module("intermediate", "BertIntermediate"):

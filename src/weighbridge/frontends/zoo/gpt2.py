@@ -1,9 +1,9 @@
 """GPT-2 small: a transformer decoder, each token attending to those before it.
 
-Paths are those of transformers' `GPT2LMHeadModel`. Its linear layers are `Conv1D`, whose weight lies the other
-way round, (inputs, outputs); the head that predicts the next token is the table of word embeddings again,
-one parameter under two names. The probabilities of attention are dropped inside attention, which is not
-counted.
+Paths are those of transformers' `GPT2LMHeadModel`. Its linear layers are `Conv1D`, whose weight lies
+the other way round, (inputs, outputs); the head that predicts the next token is the table of word
+embeddings again, one parameter under two names. Attention drops some of its probabilities in training,
+inside the operator; that is not counted.
 """
 
 from __future__ import annotations
@@ -74,6 +74,8 @@ def _block(net: Builder, x: Tensor, name: str) -> Tensor:
                 net.op("slice", packed, axis=2, start=start, length=WIDTH)[0]
                 for start in (0, WIDTH, 2 * WIDTH)
             )
+            with net.module("attn_dropout", "Dropout", f"p={DROPOUT}"):
+                pass  # never called: attention drops its probabilities itself
             y = attention(net, q, k, v, HEADS, causal=True)
             y = dropout(net, _conv1d(net, y, "c_proj", WIDTH), "resid_dropout", DROPOUT)
         x = add(net, y, x)

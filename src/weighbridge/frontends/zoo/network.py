@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from ...builder import Builder
-from ...program import Tensor
 from ...workload import InputSpec
+
+if TYPE_CHECKING:
+    from ...builder import Builder
+    from ...program import Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,8 +18,8 @@ class Network:
     """A network of the zoo: where it was published, what goes in, how deep it is.
 
     `inputs` are the default inputs, without the batch axis. `depth` counts weight layers
-    (convolutions and matrix products with trained weights) along the longest path from input to output, as papers
-    do. `note` says which reading of the publication this is, where there are several.
+    (convolutions and matrix products with trained weights) along the longest path from input to
+    output, as papers do. `note` says which reading of the publication this is, where there are several.
     """
 
     name: str

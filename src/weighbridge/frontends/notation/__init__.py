@@ -21,16 +21,23 @@ from ...errors import NotationError, ShapeError, UsageError
 from ...layers import add, concatenate
 from ...program import Program, Tensor
 from ...workload import InputSpec, Workload, check_dimension
-from .parse import Chain, Group, Item, Join, Layer, Network, error_at, parse
+from .parse import MOST_AXES, Chain, Group, Item, Join, Layer, Network, error_at, parse
 
 _BEGINS = re.compile(
-    r"\s*(?:\(|(?:[a-z_]\w*\s*:\s*)?(?:[0-9]+\s*\*|(?:add|cat|mul|dense)?\s*\[))", re.IGNORECASE
+    r"""\s*(?:
+        \(                                          # (Input)(3,224,224), (Conv)6c5w
+      | [0-9][0-9,x×\s]*\(                          # 100 (fc)10, the arrow forgotten
+      | (?:[a-z_]\w*\s*:\s*)?                       # stem: in front of
+        (?: [0-9]+\s*\*                             #   3*
+          | (?:add|cat|mul|dense)?\s*\[ )           #   cat[ or [
+    )""",
+    re.IGNORECASE | re.VERBOSE,
 )
 _NAME_LENGTH = 40
 
 
 def is_notation(text: str) -> bool:
-    """Whether the text is meant as notation: it has an arrow, or begins as only notation does.
+    """Whether the text is meant as notation: it has an arrow, or begins as only a notation does.
 
     Names such as `resnet50`, `hf:./x/config.json` and `net.py:Net` are not.
     """
@@ -85,6 +92,11 @@ def _input(text: str, network: Network, workload: Workload) -> InputSpec:
     if len(workload.inputs) > 1:
         raise UsageError(f"a notation has one input, and {len(workload.inputs)} were given")
     given = workload.inputs[0] if workload.inputs else None
+    if given is not None and not 1 <= len(given.shape) <= MOST_AXES:
+        raise UsageError(
+            f"a notation's input has 1 to {MOST_AXES} sizes, without the batch, and "
+            f"{_sizes(given.shape)} was given"
+        )
     if given is None and network.shape is None:
         raise error_at(
             text,

@@ -117,7 +117,7 @@ _TIMES = re.compile(rf"({_NUMBER.pattern})\s*\*")
 _INPUT = re.compile(r"\(\s*input\s*\)", re.IGNORECASE)
 _SIZES_AHEAD = re.compile(r"\(\s*[-0-9]")
 _NEXT_ITEM = re.compile(rf"{_LABEL.pattern}|{_JOIN.pattern}|{_TIMES.pattern}")
-_SEEN = re.compile(r"\([^()]{0,20}\)|[A-Za-z0-9_.]{1,20}|[-=~<>—–]+|.", re.DOTALL)
+_SEEN = re.compile(r"\([^()]{0,20}\)|[A-Za-z0-9_.]{1,20}|[-=~<>—–]{1,20}|.", re.DOTALL)
 
 
 class _Reader:
@@ -239,7 +239,7 @@ class _Reader:
                 f"a size of the input was expected, a whole number, and {self.seen()} stands here"
             )
         self.at = match.end()
-        return self.whole(match.group(), "the input", start)
+        return self.whole(match.group(), "a size of the input", start)
 
     # -- chains ------------------------------------------------------------------------------------
 
@@ -325,9 +325,9 @@ class _Reader:
         start = self.at
         how = next((name for name in JOINS if name == word.lower()), None)
         if how is None:
-            near = nearest(word, JOINS)
+            near = nearest(_cut(word), JOINS)
             raise self.fail(
-                f"{word!r} joins no branches",
+                f"{_cut(word)!r} joins no branches",
                 f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(JOINS)}",
             )
         self.at = bracket
@@ -428,10 +428,9 @@ class _Reader:
         if not name:
             return self.fail("a layer's name was expected between the parentheses")
         names = (known for kind in KINDS for known in (kind.name, *kind.other_names))
-        near = nearest(folded(name)[:40], names)
-        cut = name if len(name) <= 40 else f"{name[:40]}…"
+        near = nearest(_cut(folded(name)), names)
         return self.fail(
-            f"no layer is called ({cut})",
+            f"no layer is called ({_cut(name)})",
             f"nearest: {_listed(near)}" if near else f"there are: {_listed(k.name for k in KINDS)}",
             at=self.at + 1,
         )
@@ -458,7 +457,7 @@ class _Reader:
         if word is None or (alone and (self.at > after or word.group().lower() in kind.flags)):
             if kind.bare is None:
                 raise self.fail(
-                    f"{token} has no letter that says what it is", _takes(kind), at=start
+                    f"{_cut(token)} has no letter that says what it is", _takes(kind), at=start
                 )
             return kind.bare, start
         self.at += 1
@@ -467,13 +466,13 @@ class _Reader:
     def flag(self, kind: Kind, word: str, flags: set[str]) -> None:
         flag = word.lower()
         if flag not in kind.flags:
-            near = nearest(flag, kind.flags)
+            near = nearest(_cut(flag), kind.flags)
             if len(word) == 1 and flag in kind.letters:
                 raise self.fail(
                     f"a number was expected before {word!r}", f"for example: {kind.example}"
                 )
             raise self.fail(
-                f"({kind.name}) has no setting {word!r}",
+                f"({kind.name}) has no setting {_cut(word)!r}",
                 f"nearest: {', '.join(near)}" if near else _takes(kind),
             )
         if flag in flags:
@@ -489,7 +488,8 @@ class _Reader:
         value = float(token)
         if not 0 <= value < 1:
             raise self.fail(
-                f"{where} is {token[:20]}, and is from 0 up to, not including, 1", at=at
+                f"{where} is {_cut(token)}, and a share from 0 up to, not including, 1 was expected",
+                at=at,
             )
         return value
 
@@ -500,16 +500,16 @@ class _Reader:
             NotationError: it is not whole, below the least, or above the largest dimension.
         """
         if "." in token:
-            raise self.fail(f"{where} is {token[:20]}, and a whole number was expected", at=at)
+            raise self.fail(f"{where} is {_cut(token)}, and a whole number was expected", at=at)
         if len(token) > 40:  # Python refuses to convert thousands of digits
             raise self.fail(
-                f"{where} has a number of {len(token)} digits, and the largest size taken is "
+                f"{where} is a number of {len(token)} digits, and the largest size taken is "
                 f"{integer(LARGEST_DIMENSION)}",
                 at=at,
             )
         value = int(token)
         if value < least:
-            raise self.fail(f"{where} is {token}, and is at least {least}", at=at)
+            raise self.fail(f"{where} is {token}, and at least {least} was expected", at=at)
         try:
             check_dimension(max(value, 1), where)
         except UsageError as error:
@@ -523,6 +523,10 @@ def _layers(branches: Iterable[Chain]) -> int:
 
 def _too_many(layers: int) -> str:
     return f"this makes {integer(layers)} layers, and the most taken are {integer(MOST_LAYERS)}"
+
+
+def _cut(word: str) -> str:
+    return word if len(word) <= 40 else f"{word[:40]}…"
 
 
 def _listed(names: Iterable[str]) -> str:

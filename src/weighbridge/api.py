@@ -10,6 +10,7 @@ A :class:`Report` prints as the table, shows as HTML in a notebook, and gives it
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -491,7 +492,7 @@ def operators() -> tuple[Operator, ...]:
 
 
 def read_input(text: str) -> InputSpec:
-    """An input as it is typed: '3,224,224', 'ids=512', 'image=3,224,224:float16'.
+    """An input as it is typed: '3,224,224' or '3x224x224', 'ids=512', 'image=3,224,224:float16'.
 
     Raises:
         UsageError: a size is not a whole number above zero, or there is no such dtype.
@@ -499,7 +500,7 @@ def read_input(text: str) -> InputSpec:
     name, _, rest = text.rpartition("=")
     sizes, _, dtype = rest.partition(":")
     shape = []
-    for word in sizes.replace("x", ",").split(","):
+    for word in re.split(r",|(?<=\d)\s*[x×]\s*(?=\d)", sizes):
         try:
             shape.append(int(word))
         except ValueError:

@@ -223,7 +223,7 @@ def _complete_model(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="weigh", message="%(prog)s %(version)s")
-def cli() -> None:
+def main() -> None:
     """Weighs a neural network before it runs: parameters, operations and bytes, layer by layer.
 
     MODEL is a name (resnet50), a line of notation, file.py:Name, or has a prefix that says where it is
@@ -231,7 +231,7 @@ def cli() -> None:
     """
 
 
-@cli.command(COMMAND, hidden=True, epilog=f"{EXAMPLES}\n{EXITS}", options_metavar="[OPTIONS]")
+@main.command(COMMAND, hidden=True, epilog=f"{EXAMPLES}\n{EXITS}", options_metavar="[OPTIONS]")
 @click.argument("model", shell_complete=_complete_model)
 @_workload_options
 @click.option(
@@ -284,7 +284,7 @@ def model(
         _deliver(report.screen(depth=depth, columns=chosen, formulas=formulas, by=by, **look))
 
 
-@cli.command(short_help="Networks side by side, with ratios to the first.")
+@main.command(short_help="Networks side by side, with ratios to the first.")
 @click.argument("models", nargs=-1, required=True, shell_complete=_complete_model)
 @_workload_options
 @click.option("--by", type=click.Choice(("network", "module")), default="network", help="[network]")
@@ -323,7 +323,7 @@ def compare(
         _deliver(report.screen(by=by, **_look(output, width, color)))
 
 
-@cli.command(short_help="A published table beside the computed one.")
+@main.command(short_help="A published table beside the computed one.")
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Every cell, as JSON.")
 @_screen_options
@@ -346,7 +346,7 @@ def paper(name: str | None, as_json: bool, width: int | None, color: bool | None
     _deliver(report.to_json() if as_json else report.screen(**_look(None, width, color)))
 
 
-@cli.command(short_help="Every operator that has a rule.")
+@main.command(short_help="Every operator that has a rule.")
 @click.argument("family", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @_screen_options
@@ -358,7 +358,7 @@ def ops(family: str | None, as_json: bool, width: int | None, color: bool | None
     _deliver(listing.operators_json(family) if as_json else listing.operators(family, **look))
 
 
-@cli.command(short_help="The names of all networks.")
+@main.command(short_help="The names of all networks.")
 @click.argument("frontend", required=False)
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @_screen_options
@@ -373,7 +373,7 @@ def networks(frontend: str | None, as_json: bool, width: int | None, color: bool
     _deliver(listing.networks_json(names) if as_json else listing.networks(names, **look))
 
 
-@cli.command(short_help="The script that completes names in a shell.")
+@main.command(short_help="The script that completes names in a shell.")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
     """Prints the script that makes a shell complete `weigh` with the Tab key.
@@ -386,7 +386,7 @@ def completion(shell: str) -> None:
     """
     kind = get_completion_class(shell)
     assert kind is not None  # click has all three
-    _deliver(kind(cli, {}, "weigh", "_WEIGH_COMPLETE").source())
+    _deliver(kind(main, {}, "weigh", "_WEIGH_COMPLETE").source())
 
 
 # -- reading and writing -------------------------------------------------------------------------
@@ -408,7 +408,7 @@ class Look(TypedDict):
 def _look(output: str | None, width: int | None, color: bool | None) -> Look:
     """What was asked for; else what the terminal takes, and plain and unlimited text elsewhere."""
     terminal = sys.stdout.isatty() and output is None
-    if width is None and terminal:
+    if width is None and output is None and (terminal or os.environ.get("COLUMNS")):
         width = shutil.get_terminal_size().columns
     if color is None:
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
@@ -469,8 +469,3 @@ def _progress(what: str) -> Iterator[None]:
         timer.join()
         for status in shown:
             status.stop()
-
-
-def main() -> None:
-    """The entry point of the command."""
-    cli()

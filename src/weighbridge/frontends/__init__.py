@@ -61,10 +61,12 @@ def read(source: str, workload: Workload) -> Program:
         return _by_name(prefix).read(name, workload)
     if has("zoo", source):  # first, since most are, and the others take time to load
         return _by_name("zoo").read(source, workload)
-    from . import notation, python_file
+    from . import notation
 
     if notation.is_notation(source):
         return notation.read(source, workload)
+    from . import python_file
+
     if python_file.is_python_file(source):
         return python_file.read(source, workload)
     for frontend in BARE[1:]:

@@ -64,11 +64,10 @@ def module_sheet(comparison: Comparison) -> Sheet:
 
 def findings(comparison: Comparison) -> tuple[str, ...]:
     """What the figures say: L20 of the networks, L19 of the networks and of each one's modules."""
-    return (
-        _deeper(comparison.deeper),
-        _larger(comparison.larger),
-        *(_larger(pair) for pair in comparison.larger_parts),
-    )
+    inside = tuple(_larger(pair) for pair in comparison.larger_parts)
+    if len(comparison.networks) == 1:
+        return inside
+    return (_deeper(comparison.deeper), _larger(comparison.larger), *inside)
 
 
 def basis(comparison: Comparison) -> str:

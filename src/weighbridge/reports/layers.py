@@ -156,7 +156,7 @@ def layer_sheet(
         UsageError: there is no such column.
     """
     names = chosen_columns(weighing, columns)
-    layers = [layer for layer in weighing.layers(depth) if layer.scope or _matters(weighing, layer)]
+    layers = weighing.layers(depth)
     inner = _inner(layers)
     by_column = [_cells(weighing, layers, inner, name) for name in names]
     write_formulas = formulas or "formula" in (columns or ())
@@ -170,6 +170,7 @@ def layer_sheet(
             notes=board.lines(layer) if write_formulas else (),
         )
         for layer, cells in zip(layers, zip(*by_column, strict=True), strict=True)
+        if layer.scope or _says_something(cells)
     )
     return Sheet(
         subject="layer",
@@ -247,10 +248,9 @@ def _inner(layers: Sequence[Layer]) -> frozenset[str]:
     )
 
 
-def _matters(weighing: Weighing, layer: Layer) -> bool:
-    """Whether the network's own row says anything: views and the like leave it empty."""
-    spent = layer.forward + layer.backward + layer.update
-    return bool(layer.params or layer.uncounted or spent != Cost())
+def _says_something(cells: tuple[Cell, ...]) -> bool:
+    """Whether any figure is not zero: views and the like leave the network's own row empty."""
+    return any(isinstance(cell, Partial) or (isinstance(cell, int) and cell != 0) for cell in cells)
 
 
 def _kind(program: Program, layer: Layer) -> str:

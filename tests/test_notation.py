@@ -146,6 +146,18 @@ def test_dropout_runs_in_training_only() -> None:
     assert "dropout" not in [op.kind for op in network("8->(fc)4->(Dropout).3").ops]
 
 
+@pytest.mark.parametrize(
+    ("shape", "comparisons"),
+    [
+        ("8", 7),  # one row of 8, whose maximum takes 7 comparisons
+        ("6,8", 42),  # a sequence: 6 rows of 8
+        ("8,6,6", 252),  # an image: 36 places of 8 channels
+    ],
+)
+def test_softmax_runs_over_what_is_classified(shape: str, comparisons: int) -> None:
+    assert compute(network(f"{shape}->(Softmax)")).forward.comparisons == comparisons
+
+
 def test_every_layer_reads_as_its_example_says() -> None:
     """And trains: an activation without a derivative would stop the gradient of what is before it."""
     for kind in KINDS:
@@ -402,6 +414,7 @@ BAD: list[tuple[str, ...]] = [
     # layers
     (START + "(‸Convv)6c5w", "no layer is called (Convv)", "nearest: (Conv), (DWConv)"),
     (START + "(‸Re1u)", "no layer is called (Re1u)", "nearest: (ReLU), (ReLU6), (GELU)"),
+    ("(‸Inpt)(3,8,8)->(ReLU)", "no layer is called (Inpt)", "nearest: (Input), (LN)"),
     (START + "(‸qqq)", "no layer is called (qqq)", "there are: " + ", ".join(f"({k.name})" for k in KINDS)),
     (START + "(‸" + "z" * 99 + ")", "no layer is called (" + "z" * 40 + "…)",
      "there are: " + ", ".join(f"({k.name})" for k in KINDS)),

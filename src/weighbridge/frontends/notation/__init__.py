@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ...builder import Builder
-from ...errors import NotationError, ShapeError, UsageError
+from ...errors import ShapeError, UsageError
 from ...layers import add, concatenate
 from ...program import Program, Tensor
 from ...workload import InputSpec, Workload, check_dimension
@@ -266,7 +266,5 @@ def _placed(text: str, position: int) -> Iterator[None]:
     """Points at the layer that did not fit."""
     try:
         yield
-    except NotationError:
-        raise
     except (ShapeError, UsageError) as error:
         raise error_at(text, position, error.message, *error.hints) from error

@@ -427,7 +427,7 @@ class _Reader:
     def unknown_kind(self, name: str) -> NotationError:
         if not name:
             return self.fail("a layer's name was expected between the parentheses")
-        names = (known for kind in KINDS for known in (kind.name, *kind.other_names))
+        names = ("Input", *(known for kind in KINDS for known in (kind.name, *kind.other_names)))
         near = nearest(_cut(folded(name)), names)
         return self.fail(
             f"no layer is called ({_cut(name)})",

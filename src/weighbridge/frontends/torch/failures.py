@@ -68,12 +68,17 @@ def needs_data(error: Exception, failed: OpOverload | None) -> bool:
     return "meta tensor" in text or "'meta' backend" in text or "meta device" in text
 
 
-def user_line(trace: TracebackType | None) -> str | None:
-    """The deepest line of code that is neither ours nor PyTorch's: 'net.py:12: x = self.conv(x)'."""
+def user_line(trace: TracebackType | None, *, within: Path | None = None) -> str | None:
+    """The deepest line of code that is neither ours nor PyTorch's: 'net.py:12: x = self.conv(x)'.
+
+    With `within`, the deepest of that file, if it has one.
+    """
     found: str | None = None
     for frame, number in traceback.walk_tb(trace):
         path = frame.f_code.co_filename
         if path.startswith((_OURS, _PYTORCH, "<")):
+            continue
+        if within is not None and Path(path).resolve() != within.resolve():
             continue
         line = linecache.getline(path, number).strip()
         found = f"{_short(path)}:{number}: {line}"

@@ -98,7 +98,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if how.handling is Handling.IGNORED:
             return
         made = tensors_in(args[:1]) if how.writes_first else tensors_in((result,))
-        if made and made[0].device.type == "cpu":
+        known = made or tensors_in(args)
+        if known and known[0].device.type == "cpu":
             return  # counters and the like that live on the host: nothing of the network's
         if how.handling is Handling.ALLOCATES:
             for tensor in made:

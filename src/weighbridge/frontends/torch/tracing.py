@@ -17,6 +17,7 @@ from ...errors import UsageError, WeighError
 from ...program import Module, Program
 from ...program import Tensor as Record
 from ...workload import Workload
+from ..hf import full_sequences
 from .failures import explain
 from .inputs import DTYPES, Arguments, Examples, arguments
 from .interception import Interception
@@ -39,7 +40,7 @@ def trace_model(
     examples: Examples | None,
 ) -> Program:
     """See :func:`weighbridge.frontends.torch.trace`."""
-    with _process_untouched():
+    with _process_untouched(), full_sequences():
         twin = meta_twin(model) if isinstance(model, nn.Module) else model
         workload = _in_its_dtype(twin, workload)
         given = arguments(twin, workload, network, examples)

@@ -1,0 +1,52 @@
+"""Building a library's network without memory for its weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ...errors import WeighError
+
+_MEMORY = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
+
+
+class _WeightsOnMeta(TorchFunctionMode):
+    """Puts what layers make for their weights on meta, and leaves small sums (`linspace`) be."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        if func in _MEMORY:
+            return func(*args, **{**(kwargs or {}), "device": "meta"})
+        return func(*args, **(kwargs or {}))
+
+
+def build(make: Callable[[], nn.Module], network: str) -> nn.Module:
+    """Calls `make` with new tensors on meta; in part, or not at all, where it computes with them.
+
+    Some networks work out their widths with tensors while they are built, and need those values.
+
+    Raises:
+        WeighError: the network cannot be built.
+    """
+    last: Exception | None = None
+    for place in (lambda: torch.device("meta"), _WeightsOnMeta, lambda: torch.device("cpu")):
+        try:
+            with warnings.catch_warnings():
+                # They are about initial weights, and there are none here.
+                warnings.simplefilter("ignore")
+                with place():
+                    return make()
+        except Exception as error:
+            last = error
+    assert last is not None
+    raise WeighError(f"{network} cannot be built: {type(last).__name__}: {last}") from last

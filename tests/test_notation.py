@@ -559,6 +559,12 @@ def test_bad_input_is_pointed_at(case: tuple[str, ...]) -> None:
         assert caret == " " * place + "^"
 
 
+def test_messages_hold_no_control_characters() -> None:
+    with pytest.raises(NotationError, match=re.escape("no layer is called (Co n)")) as caught:
+        network("8->(Co\x1bn)")
+    assert all(line.isprintable() for line in (caught.value.message, *caught.value.hints))
+
+
 def test_an_empty_text_has_nothing_to_point_at() -> None:
     for text in ("", "  \n"):
         with pytest.raises(

@@ -100,12 +100,17 @@ _SHOWN = 72
 
 
 def _pointer(text: str, position: int) -> tuple[str, str]:
-    line = "".join(character if character.isprintable() else " " for character in text)
+    line = _printable(text)
     start = max(0, min(position - _SHOWN // 2, len(line) - _SHOWN))
     shown = line[start : start + _SHOWN]
     before = "…" if start else ""
     after = "…" if start + _SHOWN < len(line) else ""
     return before + shown + after, " " * (len(before) + position - start) + "^"
+
+
+def _printable(text: str) -> str:
+    """One character for one, so that places stay: line breaks and controls become spaces."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 _SPACE = re.compile(r"\s*")
@@ -526,7 +531,8 @@ def _too_many(layers: int) -> str:
 
 
 def _cut(word: str) -> str:
-    return word if len(word) <= 40 else f"{word[:40]}…"
+    """A word of the text for a message."""
+    return _printable(word) if len(word) <= 40 else f"{_printable(word[:40])}…"
 
 
 def _listed(names: Iterable[str]) -> str:

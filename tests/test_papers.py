@@ -245,6 +245,10 @@ def test_the_sum_by_kernel_of_4b():
     assert [held // 1024 for held in terms(by)] == [80, 56, 220, 12, 37, 32]
 
 
+def test_4e_and_5a_have_the_same_kernels():
+    assert INCEPTIONS["4e"][2:] == INCEPTIONS["5a"][2:]
+
+
 def test_biases_named_in_the_notes():
     assert sum(INCEPTIONS["3b"][2:]) == 640
 
@@ -329,6 +333,24 @@ def test_changing_one_number_by_sixteens():
         ("5a", 0, 928, "weights"),
     }
     assert round(expected, 1) == Fraction(49, 10)
+
+
+def test_changing_two_kernel_counts_of_5a_and_keeping_its_output():
+    """One pair of multiples of 16 prints both cells of the row and leaves the other columns as they are."""
+    inputs, side, *widths = INCEPTIONS["5a"]
+    params, ops = (cell("googlenet", "inception (5a)", key).published for key in ("params", "ops"))
+    hits = set()
+    for first, second in itertools.combinations(range(6), 2):
+        for values in itertools.product(range(16, 513, 16), repeat=2):
+            changed = _with(_with(widths, first, values[0]), second, values[1])
+            ones, _, threes, _, fives, projection = changed
+            if ones + threes + fives + projection != 832:
+                continue
+            held = weights(inputs, *changed)
+            printed = any(params.prints([n], "nearest") for n in (held, held + sum(changed)))
+            if printed and ops.prints([held * side * side], "nearest"):
+                hits.add(tuple(changed))
+    assert hits == {(256, 192, 320, 16, 128, 128)}
 
 
 def _with(numbers, place, value):

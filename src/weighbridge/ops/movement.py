@@ -200,12 +200,12 @@ register(
     View(
         "slice",
         aten=("slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "unfold",
-              "diagonal", "as_strided"),
+              "diagonal", "as_strided", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk"),
     ),
     Copy("clone", aten=("clone", "contiguous", "_to_copy", "_fused_dropout", "repeat", "roll", "flip",
                         "constant_pad_nd", "reflection_pad1d", "reflection_pad2d",
                         "replication_pad2d", "pixel_shuffle", "pixel_unshuffle", "tril", "triu",
-                        "channel_shuffle", "as_strided_copy", "im2col")),
+                        "channel_shuffle", "as_strided_copy", "im2col", "stack")),
     Copy("copy", aten=("copy",)),
     Copy("gather", aten=("index", "index_select", "gather", "take_along_dim", "masked_select")),
     Copy(

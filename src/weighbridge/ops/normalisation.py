@@ -191,6 +191,8 @@ class NormBackward(Operator):
     """The gradients of layer or group normalisation: of the input, the weight and the bias.
 
     Shapes: dy, x, mean, inverse deviation, optional weight and bias -> dx, dweight, dbias.
+    Attributes: `affine`, how many gradients of weight and bias there are; as many as are given unless
+            said, as by PyTorch's group norm, which does not read the bias.
     Counts: as batch normalisation in training, with the sums a row for dx and a column for the weights.
     """
 
@@ -200,7 +202,11 @@ class NormBackward(Operator):
         self.kind = kind
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
-        return (op.inputs[1].shape, *(tensor.shape for tensor in op.inputs[4:]))
+        weights = op.inputs[4:]
+        return (
+            op.inputs[1].shape,
+            *(weights[0].shape for _ in range(op.integer("affine", len(weights)))),
+        )
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         if self.kind == "group_norm_backward":
@@ -210,13 +216,15 @@ class NormBackward(Operator):
     def arithmetic(self, op: Op) -> Cost:
         x, rows = op.inputs[1], op.inputs[2].elements
         n = x.elements
-        affine = op.inputs[4:]
+        affine = op.integer("affine", len(op.inputs) - 4)
         # xhat 1 and 1; g = dy * weight; sums of g and g * xhat a row; dx = inv * (g - m1 - xhat * m2)
         cost = Cost(multiplications=4 * n, additions=5 * n - 2 * rows, divisions=2 * rows)
         if affine:
             cost += Cost(multiplications=n)  # g
-        for index, tensor in enumerate(affine):  # dweight = sum dy * xhat, dbias = sum dy
-            cost += Cost(multiplications=n if index == 0 else 0, additions=n - tensor.elements)
+        for index in range(affine):  # dweight = sum dy * xhat, dbias = sum dy
+            cost += Cost(
+                multiplications=n if index == 0 else 0, additions=n - op.inputs[4].elements
+            )
         return cost
 
 

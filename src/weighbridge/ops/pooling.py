@@ -18,10 +18,12 @@ def pooled(op: Op) -> Shape:
     """
     x = op.inputs[0].shape
     window = op.integers("window")
+    dilation = op.integers("dilation") if "dilation" in op.attributes else (1,) * len(window)
+    reaches = tuple(spread * (side - 1) + 1 for side, spread in zip(window, dilation, strict=True))
     sizes = []
     for size, kernel, stride, pad in zip(
         x[len(x) - len(window) :],
-        window,
+        reaches,
         op.integers("stride"),
         op.integers("padding"),
         strict=True,
@@ -43,7 +45,7 @@ class MaxPool(Operator):
     """The maximum of each window, and where it was.
 
     Shapes: x (B, c, *image) -> (B, c, *output), and int64 indices of the same shape.
-    Attributes: `window`, `stride`, `padding` (one number an axis), `ceil_mode`.
+    Attributes: `window`, `stride`, `padding` and optionally `dilation` (one number an axis), `ceil_mode`.
     Counts: window - 1 comparisons an output.
     Backward: one operator, `max_pool_backward`, which reads the indices.
     """

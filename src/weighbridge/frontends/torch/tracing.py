@@ -177,7 +177,9 @@ class _Step:
             )
         self.doing = "backward"
         self.recorder.phase = "backward"
-        loss.backward()  # type: ignore[no-untyped-call]
+        with self.scopes.within("loss"):
+            seed = torch.ones_like(loss)  # d loss / d loss
+        loss.backward(seed)  # type: ignore[no-untyped-call]
 
     def _running(self) -> str:
         scope = self.scopes.current

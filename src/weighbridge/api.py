@@ -13,8 +13,18 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypedDict, Unpack, final
+from typing import (
+    TYPE_CHECKING,
+    Literal,
+    Protocol,
+    SupportsIndex,
+    TypedDict,
+    TypeGuard,
+    Unpack,
+    final,
+)
 
 from . import frontends
 from .analyses.comparison import Comparison
@@ -591,9 +601,14 @@ def _inputs(inputs: Inputs | None) -> tuple[InputSpec, ...]:
         return ()
     if isinstance(inputs, Mapping):
         return tuple(replace(_input(shape), name=name) for name, shape in inputs.items())
-    if isinstance(inputs, str | InputSpec | int) or all(isinstance(n, int | float) for n in inputs):
-        return (_input(inputs),)
-    return tuple(map(_input, inputs))
+    return tuple(map(_input, inputs)) if _several(inputs) else (_input(inputs),)
+
+
+def _several(inputs: object) -> TypeGuard[Sequence[object]]:
+    """Whether these are shapes, and not the sizes of one."""
+    if isinstance(inputs, str) or not isinstance(inputs, Sequence):
+        return False
+    return any(isinstance(entry, Sequence | InputSpec) for entry in inputs)
 
 
 def _input(shape: object) -> InputSpec:
@@ -601,10 +616,11 @@ def _input(shape: object) -> InputSpec:
         return shape
     if isinstance(shape, str):
         return read_input(shape)
-    if isinstance(shape, int):
-        return InputSpec(shape=(shape,))
+    if isinstance(shape, SupportsIndex):
+        return InputSpec(shape=(index(shape),))
     if isinstance(shape, Sequence):
-        return InputSpec(shape=tuple(shape))
+        sizes = (index(size) if isinstance(size, SupportsIndex) else size for size in shape)
+        return InputSpec(shape=tuple(sizes))
     raise UsageError(
         f"an input of type {type(shape).__name__} is not a shape",
         "give the sizes without the batch, such as (3, 224, 224)",

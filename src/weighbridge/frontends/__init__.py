@@ -119,7 +119,9 @@ def _looked_in() -> Iterator[str]:
     missing = [str(PACKAGES[frontend]) for frontend in PACKAGES if not installed(frontend)]
     line = "looked in: " + ", ".join(frontend for frontend in BARE if installed(frontend))
     if missing:
-        line += f"; {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
+        *most, last = missing
+        named = f"{', '.join(most)} and {last} are" if most else f"{last} is"
+        line += f"; {named} not installed"
     yield line
 
 

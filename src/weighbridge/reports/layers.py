@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 from ..analyses.layers import Layer, depth_of, folded
 from ..analyses.weighing import Weighing
@@ -161,6 +162,7 @@ def layer_sheet(
     by_column = [_cells(weighing, layers, inner, name) for name in names]
     write_formulas = formulas or "formula" in (columns or ())
     board = Board(weighing)
+    by_row = zip(*by_column, strict=True) if by_column else repeat((), len(layers))
     rows = tuple(
         Row(
             path=layer.scope or weighing.program.network,
@@ -169,7 +171,7 @@ def layer_sheet(
             cells=cells,
             notes=board.lines(layer) if write_formulas else (),
         )
-        for layer, cells in zip(layers, zip(*by_column, strict=True), strict=True)
+        for layer, cells in zip(layers, by_row, strict=True)
         if layer.scope or _says_something(cells)
     )
     return Sheet(

@@ -168,10 +168,15 @@ def _phase(weighing: Weighing, phase: Phase) -> str:
 
 def _arithmetic(cost: Cost) -> str:
     kinds = (
-        (cost.multiplications, "multiplications"),
-        (cost.additions, "additions"),
-        (cost.comparisons, "comparisons"),
-        (cost.divisions, "divisions"),
-        (cost.transcendentals, "functions (exp, sqrt, ...)"),
+        (cost.multiplications, "multiplication"),
+        (cost.additions, "addition"),
+        (cost.comparisons, "comparison"),
+        (cost.divisions, "division"),
+        (cost.transcendentals, "exp, sqrt, tanh, ..."),
     )
-    return ", ".join(f"{count(amount)} {name}" for amount, name in kinds if amount) or "none"
+    return ", ".join(_amount(amount, name) for amount, name in kinds if amount) or "none"
+
+
+def _amount(amount: int, name: str) -> str:
+    ending = "s" if amount != 1 and name.isalpha() else ""
+    return f"{count(amount)} {name}{ending}"

@@ -66,7 +66,21 @@ class Attention(Operator):
         )
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
-        return _attention_axes(op.inputs[0].shape, tuple(t.shape for t in op.inputs))
+        q, k, v, *masks = (tensor.shape for tensor in op.inputs)
+        queries, keys, values, _ = _attention_axes(q, k, v, causal=op.flag("causal"))
+        scores = (*queries[:-1], keys[-2])
+        return (
+            queries,
+            keys,
+            values,
+            *(
+                tuple(
+                    1 if size == 1 else name
+                    for name, size in zip(scores[len(scores) - len(mask) :], mask, strict=True)
+                )
+                for mask in masks
+            ),
+        )
 
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         dy = grads[0]
@@ -107,33 +121,31 @@ class AttentionBackward(Operator):
         )
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
-        return _attention_axes(op.inputs[1].shape, tuple(t.shape for t in op.inputs))
+        q, k, v = (tensor.shape for tensor in op.inputs[1:4])
+        queries, keys, values, result = _attention_axes(q, k, v, causal=op.flag("causal"))
+        return (result, queries, keys, values, result, queries[:-1])
 
 
-def _attention_axes(q: Shape, shapes: tuple[Shape, ...]) -> tuple[tuple[str | int, ...], ...]:
-    """Names by size: heads H, queries S, keys T and head widths E, F where they differ from S, E."""
-    k, v = (shapes[1], shapes[2]) if shapes[0] == q else (shapes[2], shapes[3])
-    same_length, same_width, same_heads = q[-2] == k[-2], q[-1] == v[-1], q[1] == k[1]
-    keys, width, groups = (
-        "S" if same_length else "T",
-        "E" if same_width else "F",
-        "H" if same_heads else "G",
+def _attention_axes(
+    q: Shape, k: Shape, v: Shape, *, causal: bool
+) -> tuple[tuple[str | int, ...], ...]:
+    """Names of the axes of q, k, v and y: heads H, queries S, head width E; where they differ from
+    those, groups of keys G, keys T, width of the values F.
+
+    Causal queries longer than their keys have no formula in both lengths, which then stay numbers.
+    """
+    lead: tuple[str | int, ...] = ("B", "H")[: len(q) - 2]
+    keyed: tuple[str | int, ...] = lead if q[:-2] == k[:-2] else ("B", "G")
+    length: str | int = q[-2] if causal and q[-2] > k[-2] else "S"
+    keys: str | int = "T" if length == "S" else k[-2]
+    keys = length if q[-2] == k[-2] else keys
+    width = "E" if q[-1] == v[-1] else "F"
+    return (
+        (*lead, length, "E"),
+        (*keyed, keys, "E"),
+        (*keyed, keys, width),
+        (*lead, length, width),
     )
-    queries: tuple[str | int, ...] = ("B", "H", "S", "E")
-    keyed: tuple[str | int, ...] = ("B", groups, keys, "E")
-    valued: tuple[str | int, ...] = ("B", groups, keys, width)
-    result: tuple[str | int, ...] = ("B", "H", "S", width)
-    if shapes[0] == q and len(shapes) <= 4:
-        mask = tuple(
-            1 if size == 1 else name
-            for name, size in zip(
-                ("B", "H", "S", keys)[4 - len(shapes[3]) :] if len(shapes) == 4 else (),
-                shapes[3] if len(shapes) == 4 else (),
-                strict=True,
-            )
-        )
-        return (queries, keyed, valued, mask)[: len(shapes)]
-    return (result, queries, keyed, valued, result, ("B", "H", "S"))
 
 
 register(Attention(), AttentionBackward())

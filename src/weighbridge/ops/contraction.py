@@ -45,20 +45,15 @@ class Matmul(Operator):
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         x, w = op.inputs[0].shape, op.inputs[1].shape
-        if len(x) == 2 and len(w) == 2:  # a fully connected layer: n inputs to k outputs
-            named: tuple[tuple[str | int, ...], ...] = (("B", "n"), ("n", "k"))
-            addend: tuple[str | int, ...] = ("k",)
-        elif len(w) == 2:
-            lead = (
-                ("B", "T")[: len(x) - 1]
-                if len(x) <= 3
-                else tuple(f"B{i}" for i in range(len(x) - 1))
-            )
-            named = ((*lead, "n"), ("n", "k"))
-            addend = ("k",)
+        rank = max(len(x), len(w))
+        if len(w) == 2:  # a fully connected layer: n inputs to k outputs
+            rows = ("B", "T")[: rank - 1] if rank <= 3 else tuple(f"B{i}" for i in range(rank - 1))
+            named: tuple[tuple[str | int, ...], ...] = ((*rows, "n"), ("n", "k"))
+            addend: tuple[str | int, ...] = (*rows, "k")
         else:
-            lead = tuple(f"B{i}" if len(w) > 3 else "B" for i in range(len(w) - 2))
-            named = ((*lead[len(w) - len(x) :], "m", "n"), (*lead, "n", "k"))
+            lead = tuple(f"B{i}" if rank > 3 else "B" for i in range(rank - 2))
+            full = broadcast((x[:-2], w[:-2]))
+            named = ((*_stretched(lead, x, full), "m", "n"), (*_stretched(lead, w, full), "n", "k"))
             addend = (*lead, "m", "k")
         if len(op.inputs) == 2:
             return named
@@ -86,10 +81,10 @@ class Matmul(Operator):
         else:
             if wanted[0]:
                 (wt,) = emit("transpose", w, order=_swap_last(len(w.shape)))
-                (dx,) = emit("matmul", dy, wt)
+                dx = sum_to(emit("matmul", dy, wt)[0], x.shape, emit)
             if wanted[1]:
                 (xt,) = emit("transpose", x, order=_swap_last(len(x.shape)))
-                (dw,) = emit("matmul", xt, dy)
+                dw = sum_to(emit("matmul", xt, dy)[0], w.shape, emit)
         if len(op.inputs) == 2:
             return (dx, dw)
         db = None
@@ -223,6 +218,16 @@ class ConvolutionBackward(Operator):
 def convolution_macs(x: Shape, w: Shape, y: Shape, *, transposed: bool) -> int:
     """Products in a convolution of x (B, c, *image) with w (k, c/g, *kernel) to y (B, k, *output)."""
     return elements(x if transposed else y) * product(w[1:])
+
+
+def _stretched(names: tuple[str, ...], shape: Shape, full: Shape) -> tuple[str | int, ...]:
+    """The names of a matrix' leading axes, those that are broadcast keeping their 1."""
+    own = shape[:-2]
+    skipped = len(full) - len(own)
+    return tuple(
+        name if size == here else here
+        for name, size, here in zip(names[skipped:], full[skipped:], own, strict=True)
+    )
 
 
 def _swap_last(rank: int) -> tuple[int, ...]:

@@ -83,7 +83,7 @@ class Pointwise(Operator):
         (dy,) = grads
         assert dy is not None
         if self.derivative is None:
-            return tuple(None for _ in op.inputs)
+            return super().backward(op, grads, wanted, emit)
         made = self.derivative(op, dy, emit)
         return tuple(
             sum_to(gradient, tensor.shape, emit) if want and gradient is not None else None

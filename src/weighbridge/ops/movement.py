@@ -69,6 +69,7 @@ class Copy(Operator):
 
     Shapes: that of the first input, or of the attribute `shape`.
     Counts: no arithmetic; the traffic of what it writes, read once and written once.
+    Backward: of a clone the gradient itself; the others have no rule.
     """
 
     family = "movement"
@@ -103,7 +104,9 @@ class Copy(Operator):
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         (dy,) = grads
         assert dy is not None
-        return (dy, *(None for _ in op.inputs[1:]))
+        if self.kind != "clone" or op.outputs[0].shape != op.inputs[0].shape:
+            return super().backward(op, grads, wanted, emit)
+        return (dy,)
 
 
 @final

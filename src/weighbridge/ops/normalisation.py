@@ -16,9 +16,11 @@ from .base import Cost, Emit, Gradients, Operator, aligned_axes, need, register
 
 def channel_axes(op: Op) -> tuple[tuple[str | int, ...], ...]:
     """Axis names where vectors run along the channels, the second axis of an image."""
+    # Beside an image, what has two axes is a number for each group of channels.
+    vectors = all(len(tensor.shape) <= 2 for tensor in op.inputs)
     return tuple(
         ("c",) if len(tensor.shape) == 1 else aligned_axes((tensor.shape,))[0]
-        if len(tensor.shape) > 2 else ("B", tensor.shape[1])
+        if len(tensor.shape) > 2 else ("B", "c" if vectors else tensor.shape[1])
         for tensor in op.inputs
     )  # fmt: skip
 

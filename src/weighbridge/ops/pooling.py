@@ -7,7 +7,7 @@ from typing import final
 
 from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, elements, need, register
+from .base import Cost, Emit, Gradients, Operator, aligned_axes, elements, need, register
 
 
 def pooled(op: Op) -> Shape:
@@ -122,15 +122,31 @@ class AdaptiveAveragePool(Operator):
     def arithmetic(self, op: Op) -> Cost:
         x, y = op.inputs[0].shape, op.outputs[0].shape
         outputs = elements(y)
-        covered = elements(x[:2])
-        for size, places in zip(x[2:], y[2:], strict=True):
-            covered *= covered_by_windows(size, places)
-        return Cost(additions=covered - outputs, divisions=outputs)
+        return Cost(additions=covered(x, y) - outputs, divisions=outputs)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        (names,) = super().axes(op)
+        return (evenly_covered(names, op.inputs[0].shape, op.outputs[0].shape),)
 
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         (dy,) = grads
         assert dy is not None
         return emit("adaptive_average_pool_backward", dy, op.inputs[0])
+
+
+def covered(x: Shape, y: Shape) -> int:
+    """Elements of all adaptive windows from x (B, c, *image) to y (B, c, *size), overlaps twice."""
+    return elements(x[:2]) * product(
+        covered_by_windows(size, places) for size, places in zip(x[2:], y[2:], strict=True)
+    )
+
+
+def evenly_covered(names: tuple[str | int, ...], x: Shape, y: Shape) -> tuple[str | int, ...]:
+    """The names, with the size itself on axes that the windows do not divide evenly.
+
+    How far such windows overlap has no formula in the size.
+    """
+    return tuple(m if m % n else name for name, m, n in zip(names, x, y, strict=True))
 
 
 def covered_by_windows(size: int, places: int) -> int:
@@ -170,7 +186,16 @@ class PoolBackward(Operator):
             return Cost(
                 additions=dy.elements * product(op.integers("window")), divisions=dy.elements
             )
-        return Cost(additions=x.elements, divisions=dy.elements)
+        return Cost(additions=covered(x.shape, dy.shape), divisions=dy.elements)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        if self.kind != "adaptive_average_pool_backward":
+            return super().axes(op)
+        dy, x = (tensor.shape for tensor in op.inputs)
+        (names,) = aligned_axes((x,))
+        names = evenly_covered(names, x, dy)
+        shares = tuple(name if m == n else n for name, m, n in zip(names, x, dy, strict=True))
+        return (shares, names)
 
 
 register(

@@ -3,6 +3,7 @@
 - Scaled dot-product attention is taken whole (`attention`), also from within multi-head attention.
 - Dropout out of place runs as accelerators run it, with a mask of a byte an element.
 - Tensors that the network makes, or moves to a device by name, stay on meta.
+- Where a function is the network, the weights that it reaches for are replaced by twins on meta.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
+from torch.utils._pytree import tree_map_only
 
+from ...program import Role
 from .attention import attend, scaled_dot_product_attention
 from .recording import Recorder
+from .twin import on_meta
 
 META = torch.device("meta")
 
@@ -27,11 +31,19 @@ _MOVES: frozenset[object] = frozenset({Tensor.cuda, Tensor.cpu, Tensor.pin_memor
 
 
 class Interception(TorchFunctionMode):
-    """Sees every call of a PyTorch function that the network's own code makes."""
+    """Sees every call of a PyTorch function that the network's own code makes.
 
-    def __init__(self, recorder: Recorder) -> None:
+    With `adopting`, tensors that are not on meta are replaced: `parameters` and `buffers` then hold
+    their twins by name.
+    """
+
+    def __init__(self, recorder: Recorder, *, adopting: bool = False) -> None:
         super().__init__()
         self.recorder = recorder
+        self.adopting = adopting
+        self.parameters: dict[str, nn.Parameter] = {}
+        self.buffers: dict[str, Tensor] = {}
+        self._twins: dict[int, tuple[Tensor, Tensor]] = {}
         self.attention_dropout = 0.0
         self._handlers: dict[object, Callable[..., object]] = {
             scaled_dot_product_attention: self._attend,
@@ -50,12 +62,34 @@ class Interception(TorchFunctionMode):
     ) -> object:
         """Handles the call, or lets it pass."""
         kwargs = kwargs or {}
+        if self.adopting:
+            args, kwargs = tree_map_only(Tensor, self._adopted, (args, kwargs))
         if func in _CONSTRUCTORS:
             return func(*args, **{**kwargs, "device": META})
         if func in _MOVES:
             return args[0]
         handler = self._handlers.get(func)
         return func(*args, **kwargs) if handler is None else handler(*args, **kwargs)
+
+    def _adopted(self, tensor: Tensor) -> Tensor:
+        """The tensor's twin on meta; itself where it is there already."""
+        if tensor.device.type == "meta":
+            return tensor
+        if id(tensor) not in self._twins:
+            with self.recorder.muted():
+                twin = on_meta(tensor)
+            # The original is held too, or another tensor could take its id.
+            self._twins[id(tensor)] = (tensor, twin)
+            names = self.recorder.scopes.tensor_names
+            name = names.get(id(tensor), f"tensor_{len(self._twins) - 1}")
+            role: Role = "buffer"
+            if isinstance(twin, nn.Parameter):
+                self.parameters[name] = twin
+                role = "parameter"
+            else:
+                self.buffers[name] = twin
+            self.recorder.declare(twin, role, name=name, trainable=twin.requires_grad)
+        return self._twins[id(tensor)][1]
 
     def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
         rate = kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)

@@ -64,12 +64,12 @@ def _torch_optimizer(chosen: Optimizer, trained: Iterable[nn.Parameter]) -> torc
 
 def _take_first_step(optimizer: torch.optim.Optimizer, trained: Iterable[nn.Parameter]) -> None:
     """The first step makes the state and is like no other: it is taken before the one recorded."""
-    tensors = list(trained)
-    for tensor in tensors:
+    held = [(tensor, tensor.grad) for tensor in trained]
+    for tensor, _ in held:
         tensor.grad = torch.empty_like(tensor)
     optimizer.step()
-    for tensor in tensors:
-        tensor.grad = None
+    for tensor, gradient in held:
+        tensor.grad = gradient
 
 
 def _nothing() -> None:

@@ -20,11 +20,18 @@ from torch.nn.modules.module import (
 
 
 class Scopes:
-    """The modules of a network by name, and the one that is running."""
+    """The modules of a network by name, and the one that is running.
+
+    Without a model, a function is the network, and modules that it runs are named as they turn up.
+    """
 
     def __init__(self, model: nn.Module | None) -> None:
-        # A module that stands in several places is known by its first name.
-        self._names = {id(module): name for name, module in model.named_modules()} if model else {}
+        self.modules: dict[str, nn.Module] = {}
+        self.tensor_names: dict[int, str] = {}
+        self._names: dict[int, str] = {}
+        self._open = model is None
+        if model is not None:
+            self._name("", model)
         self._stack: list[tuple[int, str]] = []
         self._numbers: list[int] = []
         self._scopes: list[str] = []
@@ -48,8 +55,23 @@ class Scopes:
         self._numbers.append(torch.autograd._get_sequence_nr())  # type: ignore[attr-defined]
         self._scopes.append(scope)
 
+    def _name(self, prefix: str, model: nn.Module) -> None:
+        for name, module in model.named_modules(prefix=prefix):
+            # A module that stands in several places is known by its first name.
+            self._names.setdefault(id(module), name)
+            self.modules[name] = module
+        for name, tensor in (
+            *model.named_parameters(prefix=prefix),
+            *model.named_buffers(prefix=prefix),
+        ):
+            self.tensor_names.setdefault(id(tensor), name)
+
     def _enter(self, module: nn.Module, _: object) -> None:
         scope = self._names.get(id(module))
+        if scope is None and self._open and not self._stack:
+            kind = type(module).__name__.lower()
+            scope = kind if kind not in self.modules else f"{kind}_{len(self.modules)}"
+            self._name(scope, module)
         # A module made while the network runs has no name of its own: it is part of who made it.
         self._push(id(module), self.current if scope is None else scope)
 

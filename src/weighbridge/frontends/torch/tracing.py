@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -58,14 +58,18 @@ class _Step:
         self.given = given
         self.workload = given.workload
         self.module = model if isinstance(model, nn.Module) else None
+        self.scopes = Scopes(self.module)
+        self.recorder = Recorder(self.scopes)
+        self.interception = Interception(self.recorder, adopting=self.module is None)
         self.names = (
             names_of(self.module)
             if self.module is not None
-            else Names(parameters={}, buffers={}, aliases={})
+            else Names(
+                parameters=self.interception.parameters,
+                buffers=self.interception.buffers,
+                aliases={},
+            )
         )
-        self.scopes = Scopes(self.module)
-        self.recorder = Recorder(self.scopes)
-        self.interception = Interception(self.recorder)
         self.targets: list[Tensor] = []
         self.doing = "forward"
 
@@ -76,16 +80,10 @@ class _Step:
             WeighError: the network failed.
         """
         recorder = self.recorder
-        parameters, buffers, inputs = self._declared()
-        chosen = self.workload.optimizer
-        step = (
-            prepare(recorder, chosen, self.names.parameters)
-            if self.workload.training and chosen is not None
-            else None
-        )
+        self._declared()
         try:
             with self.scopes.watching():
-                output = self._run(step)
+                output = self._run()
                 # What lives now outlives the step: it is described before anything lets go of it.
                 outputs = tuple(
                     recorder.tensor(tensor) for tensor in _tensors(output) if _recorded(tensor)
@@ -107,6 +105,7 @@ class _Step:
         )
         if gradients:
             recorder.becomes(gradients, "gradient")
+        parameters, buffers, inputs = self._declared()
         return Program(
             network=network,
             source=source,
@@ -115,7 +114,7 @@ class _Step:
             workload=self.workload,
             ops=tuple(recorder.ops),
             storages=storages,
-            modules=_modules(self.module),
+            modules=_modules(self.scopes.modules),
             parameters=parameters,
             buffers=buffers,
             inputs=(*inputs, *made_up),
@@ -141,7 +140,7 @@ class _Step:
             ),
         )
 
-    def _run(self, step: Callable[[], None] | None) -> object:
+    def _run(self) -> object:
         if not self.workload.training:
             with torch.no_grad(), self.recorder, self.interception:
                 return self._forward()
@@ -153,8 +152,9 @@ class _Step:
                 with self.scopes.within("loss"):
                     loss = loss_of(output, self.workload.loss, self._targets)
             self._backward(loss)
-            if step is not None:
+            if self.workload.optimizer is not None:
                 self.doing = "the optimizer's step"
+                step = prepare(recorder, self.workload.optimizer, self.names.parameters)
                 recorder.phase = "update"
                 step()
         return output
@@ -183,9 +183,8 @@ class _Step:
 
     def _running(self) -> str:
         scope = self.scopes.current
-        if not scope or self.module is None or scope == "loss":
-            return scope
-        return f"{scope} ({type(self.module.get_submodule(scope)).__name__})"
+        module = self.scopes.modules.get(scope)
+        return scope if not scope or module is None else f"{scope} ({type(module).__name__})"
 
     def _warnings(self) -> tuple[str, ...]:
         rate = self.interception.attention_dropout
@@ -237,12 +236,10 @@ def _materialise(model: nn.Module, given: Arguments) -> None:
         ) from error
 
 
-def _modules(model: nn.Module | None) -> tuple[Module, ...]:
-    if model is None:
-        return ()
+def _modules(modules: Mapping[str, nn.Module]) -> tuple[Module, ...]:
     return tuple(
         Module(scope=name, kind=type(module).__name__, detail=_detail(module))
-        for name, module in model.named_modules()
+        for name, module in modules.items()
     )
 
 

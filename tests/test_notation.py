@@ -18,6 +18,7 @@ from weighbridge.errors import NotationError, UsageError, WeighError
 from weighbridge.frontends.notation import is_notation, read
 from weighbridge.frontends.notation.kinds import KINDS
 from weighbridge.frontends.notation.parse import JOINS, parse
+from weighbridge.ops import rule_of
 from weighbridge.ops.optimizers import optimizer
 from weighbridge.program import Program, dumps, loads
 from weighbridge.workload import InputSpec, Workload
@@ -660,6 +661,19 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_the_fuzz_starts_from_valid_networks(text: str) -> None:
     for mode in ("inference", "training"):
         assert network(text, mode=mode).complete
+
+
+@pytest.mark.parametrize(
+    "text", [*VALID, "6->(BN)->(fc)3", "6,8->(BN)->(LRN)->(Conv)4c3w->(BN)", "2,7,8,9->(BN)->(LRN)"]
+)
+def test_every_operator_has_its_formula(text: str) -> None:
+    """At vectors, signals, images, volumes and sequences: with the sizes put in it is the count."""
+    program = network(text, mode="training", batch=2)
+    for op, cost in zip(program.ops, op_costs(program), strict=True):
+        rule = rule_of(op.kind)
+        assert rule is not None
+        for count, formula in rule.formulas(op).items():
+            assert formula.value == getattr(cost, count), (op.kind, count, formula.text)
 
 
 # -- a witness ------------------------------------------------------------------------------------------

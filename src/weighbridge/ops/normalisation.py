@@ -18,11 +18,17 @@ def channel_axes(op: Op) -> tuple[tuple[str | int, ...], ...]:
     """Axis names where vectors run along the channels, the second axis of an image."""
     # Beside an image, what has two axes is a number for each group of channels.
     vectors = all(len(tensor.shape) <= 2 for tensor in op.inputs)
-    return tuple(
-        ("c",) if len(tensor.shape) == 1 else aligned_axes((tensor.shape,))[0]
-        if len(tensor.shape) > 2 else ("B", "c" if vectors else tensor.shape[1])
-        for tensor in op.inputs
-    )  # fmt: skip
+    return tuple(_channels_second(tensor.shape, vectors=vectors) for tensor in op.inputs)
+
+
+def _channels_second(shape: Shape, *, vectors: bool) -> tuple[str | int, ...]:
+    if len(shape) == 1:
+        return ("c",)
+    if len(shape) == 2:
+        return ("B", "c" if vectors else shape[1])
+    if len(shape) == 3:  # a signal: elsewhere three axes are a sequence (B, T, n)
+        return ("B", "c", "M")
+    return aligned_axes((shape,))[0]
 
 
 @final

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from ..analyses.comparison import Compared, Comparison, DeeperIsLighter, LargerIsCheaper, Part
 from ..analyses.weighing import Json
-from ..units import count, integer, memory, plural, unit
+from ..units import count, integer, memory, plural, significant, unit
 from .sheet import Cell, Column, Row, Sheet
 from .table import Line, labelled, render, written
 
@@ -100,7 +100,7 @@ def _cells(network: Compared, first: Compared) -> tuple[Cell, ...]:
 
 
 def _ratio(value: int, first: int) -> str:
-    return f"{value / first:.2f} x" if first else "-"
+    return f"{significant(value / first)} x" if first else "-"
 
 
 def _deeper(pair: DeeperIsLighter | None) -> str:

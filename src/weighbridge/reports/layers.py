@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 
 from ..analyses.layers import Layer, depth_of, folded
@@ -13,7 +13,7 @@ from ..errors import UsageError, nearest
 from ..ops import Cost, rule_of
 from ..program import Phase, Program
 from .formulas import Board
-from .sheet import Cell, Column, Partial, Row, Sheet, shares, summed
+from .sheet import Cell, Column, Partial, Row, Share, Sheet, shares, summed
 
 FITS = 48
 """Rows that a screen takes: the deepest folding with no more of them is shown where none is asked for."""
@@ -215,7 +215,7 @@ def _cells(
     values = [figure.value(weighing, layer) for layer in layers]
     if name in SHARES:
         return tuple(
-            None if layer.scope in inner and not share.part else share
+            _share(layer, share, figure.phase, inner)
             for layer, share in zip(layers, shares(values), strict=True)
         )
     return tuple(
@@ -232,13 +232,23 @@ def _words(weighing: Weighing, layer: Layer, inner: frozenset[str], name: str) -
 
 def _count(layer: Layer, value: int, phase: Phase | None, inner: frozenset[str]) -> Cell:
     """A figure; nothing where a module's figures all stand in the rows below it."""
-    if phase and layer.uncounted and _misses(layer, phase):
+    if _misses(layer, phase):
         return Partial(known=value)
     return None if layer.scope in inner and not value else value
 
 
-def _misses(layer: Layer, phase: Phase) -> bool:
-    return any(op.phase == phase and rule_of(op.kind) is None for op in layer.ops)
+def _share(layer: Layer, share: Share, phase: Phase | None, inner: frozenset[str]) -> Cell:
+    """A share of what is known; nothing where the rows below have it."""
+    if _misses(layer, phase):
+        return replace(share, partial=True)
+    return None if layer.scope in inner and not share.part else share
+
+
+def _misses(layer: Layer, phase: Phase | None) -> bool:
+    """Whether operators without a rule are missing from the row's figures of the phase."""
+    return bool(phase and layer.uncounted) and any(
+        op.phase == phase and rule_of(op.kind) is None for op in layer.ops
+    )
 
 
 def _inner(layers: Sequence[Layer]) -> frozenset[str]:

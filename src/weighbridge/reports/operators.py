@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..analyses.weighing import Weighing
 from ..ops import Cost, rule_of
 from ..program import Op
@@ -17,7 +19,14 @@ def operator_sheet(weighing: Weighing) -> Sheet:
     order = sorted(costs, key=lambda kind: -weighing.operations(groups[kind]))
     values = [weighing.operations(groups[kind]) for kind in order]
     rows = tuple(
-        Row(path=kind, name=kind, cells=(*_cells(kind, value, *costs[kind]), share))
+        Row(
+            path=kind,
+            name=kind,
+            cells=(
+                *_cells(kind, value, *costs[kind]),
+                replace(share, partial=rule_of(kind) is None),
+            ),
+        )
         for kind, value, share in zip(order, values, shares(values), strict=True)
     )
     return Sheet(

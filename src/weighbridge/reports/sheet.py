@@ -16,14 +16,20 @@ from ..units import integer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
-    """A part of a column's total, in tenths of a percent that add up to 100.0 over the column."""
+    """A part of a column's total, in tenths of a percent that add up to 100.0 over the column.
+
+    `partial` says that operators without a rule are missing from the part.
+    """
 
     tenths: int
     part: int
+    partial: bool = False
 
     @property
     def text(self) -> str:
-        """'2.9 %'; what is there but rounds to nothing is '<0.1 %'."""
+        """'2.9 %'; what is there but rounds to nothing is '<0.1 %'; what nobody counted is '?'."""
+        if self.partial and not self.part:
+            return "?"
         if self.part and not self.tenths:
             return "<0.1 %"
         return f"{self.tenths // 10}.{self.tenths % 10} %"

@@ -360,6 +360,19 @@ def test_a_causal_network_counts_the_pairs_that_attend() -> None:
     assert macs == 12 * 12 * 10 * 128 + 12 * 4 * 12 * 768**2 + 4 * 768 * 50257
 
 
+def test_the_documents_table_is_the_zoos() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| `")]
+    printed = {row[0].strip(" `"): [cell.strip() for cell in row[2:6]] for row in rows}
+    expected = {}
+    for name in NETWORKS:
+        found, network = weighed(name), zoo.describe(name)
+        sizes = " x ".join(str(size) for size in network.inputs[0].shape)
+        params, macs = found.parameters.total, found.compute.forward.macs
+        expected[name] = [sizes, str(network.depth), f"{params:,}", f"{macs:,}"]
+    assert printed == expected
+
+
 # -- inputs ----------------------------------------------------------------------------------------
 
 

@@ -45,7 +45,7 @@ def prepare(
     if not trained:
         return _nothing
     optimizer = _torch_optimizer(chosen, trained.values())
-    with recorder.muted():
+    with recorder.muted(), recorder.answering(1.0):
         _take_first_step(optimizer, trained.values())
     for name, tensor in trained.items():
         owner = name.rpartition(".")[0]
@@ -89,7 +89,9 @@ def _theirs(
     recorder: Recorder, optimizer: torch.optim.Optimizer, trained: Mapping[str, nn.Parameter]
 ) -> None:
     _own_gradients(recorder, trained)
-    optimizer.step()
+    # Adafactor scales by norms that it reads; what it runs is the same for any.
+    with recorder.answering(1.0):
+        optimizer.step()
 
 
 def _ours(recorder: Recorder, chosen: Optimizer, trained: Mapping[str, nn.Parameter]) -> None:

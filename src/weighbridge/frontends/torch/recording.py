@@ -35,6 +35,11 @@ DTYPE_NAMES: dict[torch.dtype, str] = {
 _KEPT: frozenset[Role] = frozenset({"parameter", "buffer", "input", "optimizer_state"})
 """What stays the same tensor when it is written in place: it is there before and after the step."""
 
+_ONE_DTYPE = frozenset({"matmul", "convolution"})
+"""Kinds whose first two operands must be of one dtype."""
+
+_READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
+
 _ACCUMULATES = 2**64 - 1
 """The sequence number of the nodes that hold leaves' gradients: they belong to no forward operator."""
 
@@ -60,8 +65,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.scopes = scopes
         self.phase: Phase = "forward"
         self.ops: list[Op] = []
-        self.failed: OpOverload | None = None
+        self._failure: tuple[Exception, OpOverload] | None = None
         self._muted = 0
+        self._stand_in: float | None = None
         self._tensors: dict[Key, Tensor] = {}
         self._ids = 0
         self._watches: dict[int, _Watch] = {}
@@ -83,10 +89,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> object:
         """Runs the operator, then writes it down."""
         kwargs = kwargs or {}
+        if self._stand_in is not None and func is _READS_A_VALUE and args[0].device.type == "meta":
+            return self._stand_in
         try:
             result = func(*args, **kwargs)
-        except Exception:
-            self.failed = func
+        except Exception as error:
+            self._failure = (error, func)
             raise
         if not self._muted:
             self._record(translation_of(func), args, kwargs, result)
@@ -106,6 +114,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._made(tensor, self._default_role(0, 1))
             return
         kind, operands, attributes, kept = how.read(args, kwargs)
+        if kind in _ONE_DTYPE and operands[0].dtype != operands[1].dtype:
+            # On meta PyTorch lets pass what it refuses everywhere else.
+            raise TypeError(
+                f"{how.name} of {DTYPE_NAMES[operands[0].dtype]} and {DTYPE_NAMES[operands[1].dtype]}"
+            )
         self.emit(
             kind,
             operands,
@@ -169,6 +182,27 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if self.phase == "backward" or torch._C._current_autograd_node() is not None:
             return "activation_gradient"
         return "activation" if index < results else "saved"
+
+    def failed_in(self, error: BaseException) -> OpOverload | None:
+        """The operator that raised the exception, or one that it follows from."""
+        seen: BaseException | None = error
+        while seen is not None:
+            if self._failure is not None and seen is self._failure[0]:
+                return self._failure[1]
+            seen = seen.__cause__ or seen.__context__
+        return None
+
+    @contextmanager
+    def answering(self, value: float) -> Iterator[None]:
+        """Answers with `value` where one is asked of a tensor, and does not write that down.
+
+        For code whose operators are known not to depend on it.
+        """
+        self._stand_in = value
+        try:
+            yield
+        finally:
+            self._stand_in = None
 
     @contextmanager
     def muted(self) -> Iterator[None]:

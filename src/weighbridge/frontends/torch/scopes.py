@@ -7,6 +7,7 @@ forward made them: noting the number at each change of module tells later which 
 
 from __future__ import annotations
 
+import sys
 from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ class Scopes:
         self._stack: list[tuple[int, str]] = []
         self._numbers: list[int] = []
         self._scopes: list[str] = []
+        self._error: BaseException | None = None
+        self._raised_in = ""
         self._mark("")
 
     @property
@@ -76,10 +79,17 @@ class Scopes:
         self._push(id(module), self.current if scope is None else scope)
 
     def _leave(self, module: nn.Module, _: object, __: object) -> None:
-        # A module that raised and was caught left without a word; it goes with its caller.
+        error = sys.exc_info()[1]
+        if error is not None and error is not self._error:
+            # The innermost module leaves first.
+            self._error, self._raised_in = error, self.current
         while self._stack and self._stack.pop()[0] != id(module):
             pass
         self._mark(self.current)
+
+    def raised_in(self, error: Exception) -> str:
+        """The innermost module in which the exception was raised; the one that runs if it was none."""
+        return self._raised_in if error is self._error else self.current
 
     def _push(self, key: int, scope: str) -> None:
         self._stack.append((key, scope))
@@ -90,7 +100,7 @@ class Scopes:
         """Follows modules as they run; afterwards no hook is left anywhere."""
         handles = (
             register_module_forward_pre_hook(self._enter),
-            register_module_forward_hook(self._leave),
+            register_module_forward_hook(self._leave, always_call=True),
         )
         try:
             yield

@@ -92,8 +92,8 @@ class _Step:
             raise explain(
                 error,
                 doing=self.doing,
-                scope=self._running(),
-                failed=recorder.failed,
+                scope=self._where(error),
+                failed=recorder.failed_in(error),
                 given=self.given.text,
             ) from error
         made_up = tuple(recorder.tensor(tensor) for tensor in self.targets)
@@ -181,8 +181,8 @@ class _Step:
             seed = torch.ones_like(loss)  # d loss / d loss
         loss.backward(seed)  # type: ignore[no-untyped-call]
 
-    def _running(self) -> str:
-        scope = self.scopes.current
+    def _where(self, error: Exception) -> str:
+        scope = self.scopes.raised_in(error)
         module = self.scopes.modules.get(scope)
         return scope if not scope or module is None else f"{scope} ({type(module).__name__})"
 
@@ -230,8 +230,8 @@ def _materialise(model: nn.Module, given: Arguments) -> None:
         raise explain(
             error,
             doing="forward",
-            scope=scopes.current,
-            failed=recorder.failed,
+            scope=scopes.raised_in(error),
+            failed=recorder.failed_in(error),
             given=given.text,
         ) from error
 

@@ -280,6 +280,20 @@ def test_a_batch_shows_what_one_sample_takes():
     assert "18.1 GMACs = 36.3 GFLOPs (1 MAC = 2 FLOPs) · 1.81 GMACs a sample" in screen
 
 
+def test_broken_lines_keep_figures_with_their_units():
+    screen = weighbridge.weigh("resnet18", batch=10).screen(width=60)
+    assert max(map(len, screen.splitlines())) <= 60
+    flat = " ".join(screen.split())
+    for whole in (
+        "10 x 3 x 224 x 224 float32",
+        "18.1 GMACs",
+        "36.3 GFLOPs",
+        "11,689,512 = 44.6 MiB",
+    ):
+        assert whole in flat
+    assert not re.search(r"(\d|x)$", "\n".join(screen.splitlines()[:8]), re.MULTILINE)
+
+
 def test_training_shows_backward_and_update():
     screen = str(weighbridge.weigh("100 -> (fc)10", batch=4, train="sgd"))
     # forward 4*100*10; backward only the weights' gradient, the same again; sgd: p - rate * g for 1010.

@@ -6,6 +6,7 @@ the last line says which. rich is loaded only where there is colour.
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -43,10 +44,17 @@ def labelled(
 ) -> tuple[Line, ...]:
     """A bold label and what it says, broken over as many lines as it needs at this width."""
     start = f"{label}  " if label else ""
-    room = max((width or 10**6) - len(start), 20)
-    pieces = textwrap.wrap(value, room, break_on_hyphens=False) or [""]
+    pieces = _broken(value, max((width or 10**6) - len(start), 20))
     first = (Span(text=start, style="bold"), Span(text=pieces[0], style=style))
     return (first, *(plain(" " * len(start) + piece, style) for piece in pieces[1:]))
+
+
+def _broken(value: str, room: int) -> list[str]:
+    """The text in pieces of so many characters; a figure stays with its unit, and a shape whole."""
+    bound = re.sub(r"(?<=\d) (?=[^\W\d])", "\N{NO-BREAK SPACE}", value)
+    bound = re.sub("\N{NO-BREAK SPACE}(x|of) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", bound)
+    pieces = textwrap.wrap(bound, room, break_on_hyphens=False) or [""]
+    return [piece.replace("\N{NO-BREAK SPACE}", " ") for piece in pieces]
 
 
 def written(lines: Iterable[Line], *, color: bool) -> str:
@@ -168,10 +176,9 @@ def _notes(row: Row, width: int | None) -> list[Line]:
     lines: list[Line] = []
     for note in row.notes:
         room = max((width or 10**6) - len(indent) - 2, 20)
-        pieces = textwrap.wrap(note, room, break_on_hyphens=False) or [""]
         lines.extend(
             plain(indent + ("  " if index else "") + piece, "dim")
-            for index, piece in enumerate(pieces)
+            for index, piece in enumerate(_broken(note, room))
         )
     return lines
 

@@ -456,7 +456,11 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback():
         "from weighbridge.cli import main; main()"
     )
     running = subprocess.Popen(
-        [sys.executable, "-c", code, "vgg16"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", code, "vgg16"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell starts background jobs with the signal ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert running.stdout is not None
     assert running.stdout.readline() == b"ready\n"

@@ -478,8 +478,15 @@ def test_depth_is_the_longest_path_of_weight_layers():
 @pytest.mark.parametrize(
     ("network", "depth"),
     # from the papers' titles and tables: 16 weight layers; 50 with the projections beside the path;
-    # 22 layers deep; 121
-    [("vgg16", 16), ("resnet50", 50), ("googlenet", 22), ("densenet121", 121)],
+    # 22 layers deep; 121. GPT-2: four matrices in each of 12 blocks, which also multiply activations
+    # by each other, and the tied head.
+    [
+        ("vgg16", 16),
+        ("resnet50", 50),
+        ("googlenet", 22),
+        ("densenet121", 121),
+        ("gpt2", 4 * 12 + 1),
+    ],
 )
 def test_depth_is_what_the_papers_call_it(network, depth):
     assert weight_layers(weighbridge.weigh(network).weighing) == depth

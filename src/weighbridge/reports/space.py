@@ -32,7 +32,9 @@ def space(weighing: Weighing, *, width: int | None = None) -> tuple[Line, ...]:
         _block("optimizer state, were it trained with", optimizer_sheet(weighing), width),
     ]
     if dataset is not None:
-        title = f"learning rules on a data set of {integer(dataset)} samples, textbook space"
+        title = (
+            f"learning rules on a data set of {integer(dataset)} samples: textbook space with gradients"
+        )
         blocks.append(_block(title, learning_rule_sheet(weighing, dataset), width))
     blank: Line = ()
     return tuple(line for block in blocks for line in (*block, blank))[:-1]
@@ -73,8 +75,8 @@ def learning_rule_sheet(weighing: Weighing, dataset: int) -> Sheet:
         columns=(
             Column(key="samples", title="samples at once"),
             Column(key="updates", title="updates an epoch"),
-            Column(key="per-sample", title="gradients per sample", unit="bytes"),
-            Column(key="summed", title="gradients summed", unit="bytes"),
+            Column(key="per-sample", title="per sample", unit="bytes"),
+            Column(key="summed", title="summed", unit="bytes"),
         ),
         rows=tuple(
             Row(

@@ -213,16 +213,18 @@ class Builder:
     ) -> Tensor:
         """The loss of the workload over the network's outputs; several are weighted and added.
 
+        Without `weights` each weighs 1; an output that weighs 0 takes no part.
         `usual` is what the workload's 'auto' means for this network, as for one whose outputs look
         like logits and are not. Cross-entropy takes logits (B, classes), or (B, T, classes) folded
         to (B*T, classes).
         """
         chosen = usual if self.workload.loss == "auto" else self.workload.loss
         with self.module("loss", "Loss", chosen):
-            losses = [self._one_loss(output, chosen) for output in outputs]
-            for index, weight in enumerate(weights):
-                if weight != 1:
-                    (losses[index],) = self.op("mul", losses[index])
+            losses = []
+            for output, weight in zip(outputs, weights or (1,) * len(outputs), strict=True):
+                if weight:
+                    one = self._one_loss(output, chosen)
+                    losses.append(one if weight == 1 else self.op("mul", one)[0])
             result = losses[0]
             for further in losses[1:]:
                 (result,) = self.op("add", result, further)

@@ -1,7 +1,8 @@
 """BERT-base: a transformer encoder over word pieces, with its pooler.
 
 Paths are those of transformers' `BertModel`, from its default configuration. It ends in hidden states, not in
-logits, so that its loss is the mean of both outputs unless the workload says otherwise. Attention drops
+logits, so that its loss is the mean of the hidden states unless the workload says otherwise; the pooler
+has no part in that, and is not trained by it. Attention drops
 some of its probabilities in training, inside the operator; that is not counted.
 """
 
@@ -43,7 +44,7 @@ def build(net: Builder, name: str, x: Tensor) -> Ends:
     with net.module("encoder", "BertEncoder"), net.module("layer", "ModuleList"):
         for index in range(BLOCKS):
             x = _block(net, x, f"{index}")
-    return Ends(outputs=(x, _pooler(net, x)), loss="mean")
+    return Ends(outputs=(x, _pooler(net, x)), loss_weights=(1, 0), loss="mean")
 
 
 def _embeddings(net: Builder, tokens: Tensor) -> Tensor:

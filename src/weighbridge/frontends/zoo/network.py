@@ -35,7 +35,7 @@ class Network:
 class Ends:
     """Where a network ends: its outputs, and how training turns them into one loss.
 
-    `loss_weights` weigh the losses of several outputs. `loss` is what the workload's loss 'auto'
+    `loss_weights` weigh the losses of several outputs, 0 leaving one out. `loss` is what the workload's loss 'auto'
     means for this network.
     """
 

@@ -84,6 +84,8 @@ def _translate(func: OpOverload) -> Translation:
     plain = name if name.startswith("__") else name.rstrip("_")
     kind = spellings("aten").get(plain, "") if namespace == "aten" else ""
     special = _READINGS.get(plain) if namespace == "aten" else None
+    if kind == "fill" and not name.endswith("_"):
+        special = _fill  # `ones_like(x)` takes x's shape and reads nothing of it
     writes_first = not func._schema.returns
     in_place = func._schema.is_mutable and (writes_first or name.endswith("_"))
     if special is not None:
@@ -493,6 +495,10 @@ def _concatenate(tensors: Sequence[Tensor], dim: int = 0) -> Reading:
     # An empty list entry of shape (0,) is allowed and joins nothing.
     joined = [tensor for tensor in tensors if tensor.dim() > 1 or tensor.numel()]
     return Reading("concatenate", joined, {"axis": dim % max(joined[0].dim(), 1) if joined else 0})
+
+
+def _fill(*_: object, **__: object) -> Reading:
+    return Reading("fill", (), {})
 
 
 _READINGS: dict[str, Callable[..., Reading]] = {

@@ -256,6 +256,19 @@ def test_what_makes_no_sense_is_refused(arguments, message):
     assert message in said
 
 
+@pytest.mark.parametrize(
+    "arguments", [["--columns", "parms"], ["-o", "x.docx"], ["--json", "--space"], ["--input", "a"]]
+)
+def test_slips_are_found_before_anything_is_weighed(monkeypatch, arguments):
+    from weighbridge import frontends
+
+    def never(source, workload):
+        raise AssertionError("it was read")
+
+    monkeypatch.setattr(frontends, "read", never)
+    assert "internal error" not in complaint("vgg16", *arguments)
+
+
 def test_an_unknown_name_gets_the_message_of_the_design():
     said = complaint("resnet5O").splitlines()
     assert said[0] == "weigh: no network is called 'resnet5O'"

@@ -99,11 +99,6 @@ class Weigh(click.Group):
             code = super().main(
                 args, prog_name="weigh", complete_var=complete_var, standalone_mode=False
             )
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # The reader has what it wanted; Python must not try to write the rest when it ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED
         except click.ClickException as error:

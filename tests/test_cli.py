@@ -484,8 +484,14 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback():
     assert error.strip() == b""
 
 
-def test_a_terminal_without_unicode_is_no_error():
-    result = process("vgg16", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_without_unicode_is_no_error(encoding):
+    result = process(
+        "vgg16",
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        encoding=encoding,
+        errors="replace",
+    )
     assert result.returncode == 0
     assert "138,357,544" in result.stdout
 

@@ -346,6 +346,7 @@ def test_comparing_takes_the_settings_of_weighing(tmp_path):
     report = weighbridge.compare(["vgg16", "resnet18"], (3, 64, 64), batch=4)
     assert [network.batch for network in report.comparison.networks] == [4, 4]
     assert repr(report) == "<weighbridge.ComparisonReport of vgg16, resnet18>"
+    assert "Deeper need not mean heavier" in report._repr_html_()
     record = report.to_dict()
     assert [entry["network"] for entry in record["networks"]] == ["vgg16", "resnet18"]
     assert json.loads(report.to_json()) == record

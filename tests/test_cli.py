@@ -99,6 +99,8 @@ def test_help_has_examples_and_says_that_files_are_run():
         assert "--train OPTIMIZER" in result.stdout
         assert "weigh mynet.py:Net --input 3,224,224" in result.stdout
         assert "RUNS THE FILE" in result.stdout
+        for section in ("How it is used:", "What is shown:", "Where it goes:"):
+            assert f"\n{section}\n" in result.stdout
     assert "Commands:\n  compare " in weigh("--help").stdout
     for verb in ("compare", "paper", "ops", "networks", "completion"):
         assert weigh(verb, "--help").exit_code == 0

@@ -381,6 +381,13 @@ class ComparisonReport:
         names = ", ".join(network.network for network in self.comparison.networks)
         return f"<weighbridge.ComparisonReport of {names}>"
 
+    def _repr_html_(self) -> str:
+        from .reports import html
+        from .reports.comparison import basis, findings
+
+        below = (*findings(self.comparison), basis(self.comparison))
+        return html.render(self.sheet(), title="Networks compared", footing=below)
+
     def to_dict(self) -> dict[str, Json]:
         """Networks, their modules and the findings as plain data."""
         from .reports.comparison import record

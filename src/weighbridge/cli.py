@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Timer
@@ -58,6 +58,30 @@ COMMAND = "model"
 """The command that runs where none is named; `weigh model NAME` is the long form of `weigh NAME`."""
 
 Command = TypeVar("Command", bound=Callable[..., object])
+
+
+SECTIONS: Mapping[str, str] = {
+    "inputs": "How it is used",
+    "depth": "What is shown",
+    "as_json": "Where it goes",
+}
+"""The option that begins a section of the help, and the section's title."""
+
+
+class Sectioned(click.Command):
+    """A command with so many options that its help has sections."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {}
+        title = ""
+        for param in self.get_params(ctx):
+            title = SECTIONS.get(param.name or "", title)
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
+                sections.setdefault(title, []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 class Weigh(click.Group):
@@ -149,21 +173,22 @@ def _workload_options(command: Command) -> Command:
         ),
         click.option("--momentum", type=float, metavar="M", help="For sgd and rmsprop."),
         click.option("--nesterov", is_flag=True, help="For sgd with momentum."),
-        click.option("--weight-decay", type=float, metavar="D", help="For every optimizer."),
+        click.option("--weight-decay", type=float, metavar="D", help="For any optimizer."),
         click.option(
             "--rule", "learning_rule", type=click.Choice(("sample", "batch", "epoch")),
             default="batch", help="When weights are updated. [batch]",
         ),
         click.option("--dataset", type=int, metavar="N", help="Samples in the data set."),
-        click.option("--dtype", default="float32", metavar="DTYPE", help="[float32]"),
+        click.option("--dtype", default="float32", metavar="DTYPE", help="Of parameters and inputs. [float32]"),
         click.option("--input-gradient", is_flag=True, help="Train with the inputs' gradient too."),
         click.option(
             "--loss", type=click.Choice(("auto", "cross-entropy", "mean")), default="auto",
-            help="[auto: cross-entropy of what looks like logits, else the mean]",
+            help="[auto: cross-entropy of what looks like logits, else mean]",
         ),
         click.option(
             "--convention", type=click.Choice(("macs", "lecture", "exact", "paper")),
-            default="macs", help="How operations are totalled (docs/conventions.md). [macs]",
+            default="macs", help="What a total counts: MACs; the lecture's operations, bias included; all arithmetic; MACs "
+            "under the name that papers print. [macs]",
         ),
         click.option("--strict", is_flag=True, help="Exit with 3 if an operator was not counted."),
     )  # fmt: skip
@@ -184,8 +209,13 @@ def _output_options(command: Command) -> Command:
 
 
 _SCREEN_OPTIONS = (
-    click.option("--width", type=click.IntRange(min=20), metavar="N", help="Characters in a line."),
-    click.option("--color/--no-color", default=None, help="[only on a terminal, not if NO_COLOR]"),
+    click.option(
+        "--width",
+        type=click.IntRange(min=20),
+        metavar="N",
+        help="Characters in a line. [the terminal's]",
+    ),
+    click.option("--color/--no-color", default=None, help="[on a terminal, unless NO_COLOR]"),
 )
 
 
@@ -226,17 +256,24 @@ def main() -> None:
     """
 
 
-@main.command(COMMAND, hidden=True, epilog=f"{EXAMPLES}\n{EXITS}", options_metavar="[OPTIONS]")
+@main.command(
+    COMMAND, cls=Sectioned, hidden=True, epilog=f"{EXAMPLES}\n{EXITS}", options_metavar="[OPTIONS]"
+)
 @click.argument("model", shell_complete=_complete_model)
 @_workload_options
 @click.option(
-    "--depth", type=click.IntRange(min=0), metavar="N", help="Levels of modules. [what fits]"
+    "--depth",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Levels of modules. [what fits a screen]",
 )
 @click.option(
     "--columns", metavar="A,B,...", help="Such as kind,kernel,params,macs,share,activation."
 )
 @click.option("--formulas", is_flag=True, help="The formula of every layer, and its sizes.")
-@click.option("--by", type=click.Choice(("module", "operator")), default="module", help="[module]")
+@click.option(
+    "--by", type=click.Choice(("module", "operator")), default="module", help="A row each. [module]"
+)
 @click.option("--tree", is_flag=True, help="The module tree, each module with what it weighs.")
 @click.option(
     "--space", is_flag=True, help="Disk and memory: precisions, optimizers, learning rules."
@@ -282,7 +319,12 @@ def model(
 @main.command(short_help="Networks side by side, with ratios to the first.")
 @click.argument("models", nargs=-1, required=True, shell_complete=_complete_model)
 @_workload_options
-@click.option("--by", type=click.Choice(("network", "module")), default="network", help="[network]")
+@click.option(
+    "--by",
+    type=click.Choice(("network", "module")),
+    default="network",
+    help="A row each. [network]",
+)
 @click.option(
     "--depth", type=click.IntRange(min=1), default=1, metavar="N", help="Level of modules. [1]"
 )

@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 SOURCES := src tests benchmarks
 
-.PHONY: help demo setup test check format truth bench golden dist clean
+.PHONY: help demo setup test check format truth bench peers golden dist clean
 
 help:  ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,10 @@ truth: .venv/setup  ## the long tests: every network against its witnesses
 bench: .venv/setup  ## speed and accuracy, as ratios within one run
 	$(BIN)/python -m benchmarks
 
+peers: .venv-peers/setup  ## every counter side by side, against sums by hand (half an hour)
+	$(BIN)/python -m benchmarks peers --page docs/peers.md
+	$(BIN)/python -m benchmarks peers --speed --page docs/peers.md
+
 golden: .venv/setup  ## rewrite the expected screens; read the diff before committing it
 	$(BIN)/python -m pytest -q tests/golden --update-golden
 
@@ -45,7 +49,7 @@ dist: .venv/setup  ## a wheel and a source archive under dist/
 	$(BIN)/python -m build
 
 clean:  ## remove the virtual environment and what was built
-	rm -rf .venv dist build
+	rm -rf .venv .venv-peers dist build
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -58,3 +62,7 @@ clean:  ## remove the virtual environment and what was built
 	$(PIP) torch torchvision
 	$(PIP) --editable ".[torch,timm,hf,dataframe,test,check]"
 	touch $@ .venv/demo
+
+.venv-peers/setup: .venv/setup benchmarks/peers/requirements.txt
+	$(BIN)/python -m benchmarks.peers.install
+	touch $@

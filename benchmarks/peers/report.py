@@ -1,0 +1,177 @@
+"""Verdicts and times as tables: in the terminal, as Markdown between markers of a page, as JSON."""
+
+from __future__ import annotations
+
+import json
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.peers.asking import Answer
+from benchmarks.peers.cases import Case
+from benchmarks.peers.tools import BY_NAME, Tool
+from benchmarks.peers.verdicts import Verdict, on_macs, on_params
+
+COLUMNS = ("tool", "MACs", "it says", "ratio", "verdict", "params", "CPU s", "peak MiB", "why")
+Row = tuple[str, ...]
+
+
+def rows(case: Case, answers: Mapping[str, Answer]) -> list[Row]:
+    """One row a tool, in the order of COLUMNS; `it says` is the tool's own word for its number."""
+    return [_row(case, BY_NAME[name], answer) for name, answer in answers.items()]
+
+
+def _row(case: Case, tool: Tool, answer: Answer) -> Row:
+    verdict = on_macs(answer, case, more=tool.more)
+    return (
+        tool.name,
+        f"{answer.macs:,}" if answer.macs is not None else "-",
+        tool.says,
+        f"{verdict.ratio:.4g}" if verdict.ratio is not None else "-",
+        verdict.word,
+        on_params(answer, case),
+        # The first call loads what a tool and torch load late; the last is the analysis alone.
+        f"{answer.cpu_seconds[-1]:.3f}" if answer.error is None and answer.cpu_seconds else "-",
+        f"{answer.peak_bytes / 2**20:.0f}" if answer.peak_bytes else "-",
+        verdict.why or _named(answer, verdict),
+    )
+
+
+def _named(answer: Answer, verdict: Verdict) -> str:
+    """What the tool itself says that it has not counted, where that can explain a difference."""
+    if verdict.right or not answer.uncounted:
+        return ""
+    shown = ", ".join(answer.uncounted[:3])
+    more = len(answer.uncounted) - 3
+    return f"it says itself: not counted are {shown}" + (f" and {more} more" if more > 0 else "")
+
+
+def heading(case: Case) -> str:
+    """'lstm: two-layer LSTM ...: 377,487,360 MACs = ...; 4,202,496 parameters'."""
+    macs = "MACs unknown" if case.macs is None else f"{case.macs:,} MACs"
+    params = "" if case.params is None else f"; {case.params:,} parameters"
+    return f"{case.name}: {case.title}: {macs} = {case.source}{params}"
+
+
+def show_case(case: Case, answers: Mapping[str, Answer], console: Console) -> None:
+    """The table of one case in the terminal; words wrap, figures don't."""
+    table = Table(title=heading(case), title_justify="left", box=SIMPLE_HEAD)
+    for column in COLUMNS:
+        figure = column in ("MACs", "ratio", "params", "CPU s", "peak MiB")
+        table.add_column(
+            column,
+            justify="right" if figure else "left",
+            no_wrap=column not in ("it says", "why"),
+            min_width=24 if column == "why" else None,
+        )
+    for row in rows(case, answers):
+        table.add_row(*row)
+    console.print(table)
+
+
+def truth_page(found: Sequence[tuple[Case, Mapping[str, Answer]]]) -> str:
+    """The matrix of verdicts, and every case with its reasons, in Markdown."""
+    names = list(found[0][1])
+    matrix = [("case", *names)]
+    for case, answers in found:
+        words = (on_macs(answers[name], case).word for name in names)
+        matrix.append((f"[{case.name}](#{case.name})", *words))
+    right = [sum(on_macs(answers[name], case).right for case, answers in found) for name in names]
+    matrix.append(("**right**", *(f"**{count} of {len(found)}**" for count in right)))
+    parts = [_markdown(matrix)]
+    for case, answers in found:
+        parts.append(f"### {case.name}\n\n{_sentence(case)}\n\n{_case_table(case, answers)}")
+    return "\n\n".join(parts)
+
+
+def _sentence(case: Case) -> str:
+    macs, params = case.macs or 0, case.params or 0
+    title = case.title[0].upper() + case.title[1:]
+    return f"{title}. By hand: **{macs:,} MACs** = {case.source}; {params:,} parameters."
+
+
+def _case_table(case: Case, answers: Mapping[str, Answer]) -> str:
+    return _markdown([COLUMNS, *rows(case, answers)])
+
+
+def _markdown(table: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])
+
+
+def speed_rows(times: Mapping[str, Mapping[str, Sequence[Answer]]]) -> list[Row]:
+    """Networks down, tools across: median CPU seconds of a call, and its ratio to the forward's."""
+    names = list(next(iter(times.values())))
+    table: list[Row] = [("network", *names)]
+    for network, by_tool in times.items():
+        base = _median(by_tool[names[0]])
+        table.append((network, *(_speed_cell(answers, base) for answers in by_tool.values())))
+    return table
+
+
+def _speed_cell(answers: Sequence[Answer], base: float | None) -> str:
+    median = _median(answers)
+    if median is None:
+        return next(answer.error for answer in answers if answer.error is not None)
+    ratio = f" ({median / base:.2f} x)" if base else ""
+    peak = statistics.median(answer.peak_bytes or 0 for answer in answers) / 2**20
+    data = "" if answers[0].device == "meta" else ", on data"
+    return f"{median:.3f} s{ratio}, {peak:.0f} MiB{data}"
+
+
+def _median(answers: Sequence[Answer]) -> float | None:
+    """The median over rounds of each round's median, its first call left out: that one loads."""
+    if not answers or any(answer.error is not None for answer in answers):
+        return None
+    return statistics.median(
+        statistics.median(answer.cpu_seconds[1:] or answer.cpu_seconds) for answer in answers
+    )
+
+
+def show_speed(table: Sequence[Row], console: Console) -> None:
+    """The table of speed in the terminal; its first row holds the headings."""
+    shown = Table(title="CPU seconds of one analysis, ratio to the forward on meta, peak memory")
+    for column in table[0]:
+        shown.add_column(column)
+    for row in table[1:]:
+        shown.add_row(*row)
+    console.print(shown)
+
+
+def speed_page(table: Sequence[Row]) -> str:
+    """The same in Markdown, tools down and networks across, so that a page can hold it."""
+    return _markdown(list(zip(*table, strict=True)))
+
+
+def write_into(page: Path, part: str, text: str) -> None:
+    """Replaces what stands between a page's markers `<!-- part -->` and `<!-- /part -->`.
+
+    Raises:
+        ValueError: the page has no such markers.
+    """
+    pattern = re.compile(rf"(<!-- {part} -->\n).*?(<!-- /{part} -->)", re.DOTALL)
+    before = page.read_text(encoding="utf-8")
+    after, replaced = pattern.subn(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", before)
+    if replaced != 1:
+        raise ValueError(f"{page} has {replaced} places marked <!-- {part} -->, and one is needed")
+    page.write_text(after, encoding="utf-8")
+
+
+def write_json(file: Path, answers: object) -> None:
+    """Every answer in full."""
+    file.write_text(json.dumps(answers, indent=1, default=asdict) + "\n", encoding="utf-8")
+
+
+def read_json(file: Path) -> dict[str, dict[str, Answer]]:
+    """Answers by case and tool, as :func:`write_json` has written them."""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        case: {tool: Answer(**answer) for tool, answer in answers.items()}
+        for case, answers in kept.items()
+    }

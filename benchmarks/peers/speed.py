@@ -1,0 +1,86 @@
+"""What asking costs: ten networks, every tool, turns taken in rounds, beside the network's own forward.
+
+Each tool runs on meta tensors where it can, since that is the cheapest way to ask it, and on the CPU with
+real data where it cannot. The yardstick is the network's own forward on meta: nothing that runs the
+network can be faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import track
+
+from benchmarks.peers.asking import Answer, ask
+from benchmarks.peers.tools import FORWARD, TOOLS, Tool
+
+REPEATS = 4
+"""Calls in one process; the first loads what is loaded late, and is not in the median."""
+
+
+TIMEOUT = 150
+"""Seconds for one tool on one network, importing and building included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Network:
+    """What to build for one row of the comparison."""
+
+    name: str
+    build: str
+    size: int = 224
+
+
+NETWORKS = (
+    Network(name="ResNet-18", build="resnet18"),
+    Network(name="ResNet-50", build="resnet50"),
+    Network(name="DenseNet-121", build="densenet121"),
+    Network(name="MobileNetV3 large", build="mobilenet_v3_large"),
+    Network(name="EfficientNet-B0", build="efficientnet_b0"),
+    Network(name="Swin-T", build="swin_t"),
+    Network(name="ViT-B/16", build="vit_b_16"),
+    Network(name="BERT base, T = 512", build="bert_base"),
+    Network(name="GPT-2 medium, T = 1024", build="gpt2_medium"),
+    Network(name="Llama 3 8B, T = 2048", build="llama_8b"),
+)
+
+Times = Mapping[str, Mapping[str, Sequence[Answer]]]
+"""Network, then tool, then one answer a round."""
+
+
+def compare(console: Console, *, rounds: int, tools: Sequence[Tool] = TOOLS) -> Times:
+    """Every tool on every network, once a round."""
+    asked = (FORWARD, *tools)
+    times: dict[str, dict[str, list[Answer]]] = {
+        network.name: {tool.name: [] for tool in asked} for network in NETWORKS
+    }
+    turns = [(network, tool) for _ in range(rounds) for network in NETWORKS for tool in asked]
+    for network, tool in track(turns, console=console, description="networks"):
+        before = times[network.name][tool.name]
+        if not before:
+            before.append(_cheapest(tool, network))
+        elif before[-1].error is None:  # what failed would fail again
+            before.append(_ask(tool, network, before[-1].device))
+    return times
+
+
+def _cheapest(tool: Tool, network: Network) -> Answer:
+    """The tool on meta; on the CPU where that fails, or where the tool's name says so."""
+    if "CPU" not in tool.name:
+        answer = _ask(tool, network, "meta")
+        if answer.error is None:
+            return answer
+    return _ask(tool, network, "cpu")
+
+
+def _ask(tool: Tool, network: Network, device: str) -> Answer:
+    return ask(
+        tool.name,
+        network.build,
+        device=device,
+        size=network.size,
+        repeats=REPEATS,
+        timeout=TIMEOUT,
+    )

@@ -1,0 +1,84 @@
+"""Compares what a tool answered with what was derived by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from benchmarks.peers.asking import Answer
+from benchmarks.peers.cases import Case
+
+NEAR = 0.02
+"""Up to here a difference is what a tool adds beyond products, and not something missed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`word` is what to print: 'exact', 'half', 'crashes', ...; `right` whether the number stands."""
+
+    word: str
+    right: bool
+    ratio: float | None
+    why: str
+
+
+def on_macs(answer: Answer, case: Case, *, more: str = "") -> Verdict:
+    """The verdict on multiply-accumulates; `more` is what the tool is known to add beyond products.
+
+    Raises:
+        ValueError: nobody derived the case.
+    """
+    if answer.error is not None:
+        return Verdict(word="crashes", right=False, ratio=None, why=answer.error)
+    if case.macs is None:
+        raise ValueError(f"{case.name} has no expected MACs")
+    if answer.macs is None:
+        return Verdict(word="-", right=False, ratio=None, why="does not count it")
+    ratio = answer.macs / case.macs
+    if _equal(answer.macs, case):
+        return Verdict(word="exact", right=True, ratio=ratio, why="")
+    if answer.macs in case.conventions:
+        word = case.conventions[answer.macs]
+        return Verdict(word=word, right=True, ratio=ratio, why=f"right by the convention {word!r}")
+    if abs(ratio - 1) <= NEAR:
+        word = f"{ratio - 1:+.2%}".replace("%", " %")
+        return Verdict(word=word, right=False, ratio=ratio, why=more if ratio > 1 else "")
+    if (convention := _nearest(answer.macs, case.conventions, case.macs)) is not None:
+        return Verdict(word=f"~ {convention}", right=False, ratio=ratio, why=more)
+    why = _nearest(answer.macs, case.readings, case.macs) or ""
+    return Verdict(word=_distance(ratio), right=False, ratio=ratio, why=why)
+
+
+def on_params(answer: Answer, case: Case) -> str:
+    """The verdict on parameters in a word: '=', '-' where they are not counted, or the ratio."""
+    if answer.error is not None or answer.params is None or case.params is None:
+        return "-"
+    if answer.params == case.params:
+        return "="
+    return f"x {answer.params / case.params:.3g}"
+
+
+def _equal(macs: int, case: Case) -> bool:
+    assert case.macs is not None
+    if case.digits is None:
+        return macs == case.macs
+    return round(macs / 1e9, case.digits) == round(case.macs / 1e9, case.digits)
+
+
+def _nearest(macs: int, meanings: Mapping[int, str], whole: int) -> str | None:
+    """What the number means: the nearest that is known, if it is near in terms of the whole."""
+    if not meanings:
+        return None
+    nearest = min(meanings, key=lambda known: abs(known - macs))
+    return meanings[nearest] if abs(nearest - macs) <= NEAR * whole else None
+
+
+def _distance(ratio: float) -> str:
+    if ratio < 0.0005:
+        return "nothing"
+    if abs(ratio - 0.5) <= NEAR / 2:
+        return "half"
+    if ratio < 1:
+        decimals = 0 if ratio > 0.01 else 1
+        return f"{1 - ratio:.{decimals}%} missing".replace("%", " %")
+    return f"{ratio:.3g} x"

@@ -1,0 +1,152 @@
+"""The peers' cases: the sums by hand against witnesses, weighbridge against the sums, and the verdicts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+pytest.importorskip("benchmarks.peers", reason="run from the checkout: python -m pytest")
+
+from benchmarks.peers.asking import Answer
+from benchmarks.peers.cases import BY_NAME, CASES, Case
+from benchmarks.peers.report import write_into
+from benchmarks.peers.verdicts import on_macs, on_params
+
+CASE = Case(
+    name="two products",
+    title="100 of one kind, 900 of another",
+    build="",
+    macs=1000,
+    params=10,
+    source="100 + 900",
+    conventions={1200: "full square"},
+    readings={100: "the first kind only", 0: "nothing at all"},
+)
+
+NO_RULE = {"moe-grouped": "PyTorch's FlopCounterMode has no rule for grouped_mm"}
+"""Cases that the independent witness cannot count."""
+
+NOT_YET = {
+    "moe-grouped": "aten._grouped_mm has no rule yet; the report names it as not counted",
+    "dict-io": "weigh() takes shapes, not nested arguments, yet",
+}
+"""Cases that weighbridge itself does not get right, with the reason."""
+
+
+def built(case: Case):
+    pytest.importorskip("torch")
+    if case.name in ("gpt2", "conv1d-hf"):
+        pytest.importorskip("transformers")
+    if case.name in ("vit_b_16", "resnet50"):
+        pytest.importorskip("torchvision")
+    from benchmarks.peers.networks import Recipe
+    from benchmarks.peers.networks import built as build
+
+    return build(Recipe(build=case.build), device="meta")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_the_sums_agree_with_pytorchs_own_counter(name: str) -> None:
+    case = BY_NAME[name]
+    module, arguments = built(case)
+    assert sum(parameter.numel() for parameter in module.parameters()) == case.params
+    if name in NO_RULE:
+        pytest.skip(NO_RULE[name])
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        module(*arguments)
+    # It counts all pairs under a causal mask, which is one of the named conventions.
+    assert counter.get_total_flops() // 2 in (case.macs, *case.conventions)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.notimpl, pytest.mark.xfail(reason=NOT_YET[name])])
+        if name in NOT_YET
+        else name
+        for name in sorted(BY_NAME)
+    ],
+)
+def test_weighbridge_agrees_with_the_sums(name: str) -> None:
+    case = BY_NAME[name]
+    module, arguments = built(case)
+    from benchmarks.peers.tools import BY_NAME as TOOLS
+
+    counted = TOOLS["weighbridge"].load()(module, arguments)
+    assert (counted.macs, counted.params) == (case.macs, case.params)
+
+
+def test_published_figures() -> None:
+    # torchvision's meta: ViT-B/16 86,567,656 parameters, ResNet-50 25,557,032 and 4.089 GMACs;
+    # ViT-B/16's 17.564 GMACs; GPT-2 small 124,439,808 parameters (Radford et al. 2019: 124M).
+    assert BY_NAME["vit_b_16"].params == 86_567_656
+    assert BY_NAME["resnet50"].params == 25_557_032
+    assert BY_NAME["gpt2"].params == 124_439_808
+    assert [round(BY_NAME[name].macs / 1e9, 3) for name in ("resnet50", "vit_b_16")] == [
+        4.089,
+        17.564,
+    ]
+
+
+def test_names_are_unique() -> None:
+    assert len(BY_NAME) == len(CASES)
+
+
+@pytest.mark.parametrize(
+    ("macs", "word", "right", "why"),
+    [
+        (1000, "exact", True, ""),
+        (1200, "full square", True, "right by the convention 'full square'"),
+        (500, "half", False, ""),
+        (1003, "+0.30 %", False, "adds biases"),  # 3 of 1000 too many
+        (997, "-0.30 %", False, ""),
+        (100, "90 % missing", False, "the first kind only"),  # 900 of 1000
+        (101, "90 % missing", False, "the first kind only"),  # within 2 % of the whole
+        (300, "70 % missing", False, ""),
+        (0, "nothing", False, "nothing at all"),
+        (1, "99.9 % missing", False, "nothing at all"),
+        (4000, "4 x", False, ""),
+        (1203, "~ full square", False, "adds biases"),
+    ],
+)  # fmt: skip
+def test_verdicts(macs: int, word: str, right: bool, why: str) -> None:
+    verdict = on_macs(Answer(macs=macs, params=10), CASE, more="adds biases")
+    assert (verdict.word, verdict.right, verdict.why) == (word, right, why)
+
+
+def test_a_crash_is_a_verdict() -> None:
+    verdict = on_macs(Answer(error="KeyError: 'x'", stage="count"), CASE)
+    assert (verdict.word, verdict.right, verdict.why) == ("crashes", False, "KeyError: 'x'")
+
+
+def test_a_published_figure_is_matched_to_its_digits() -> None:
+    published = replace(CASE, macs=4_089_000_000, digits=3)
+    assert on_macs(Answer(macs=4_089_184_256), published).word == "exact"
+    assert on_macs(Answer(macs=4_089_600_000), published).word == "+0.01 %"  # 4.090
+
+
+def test_parameters() -> None:
+    assert on_params(Answer(macs=1, params=10), CASE) == "="
+    assert on_params(Answer(macs=1, params=5), CASE) == "x 0.5"
+    assert on_params(Answer(macs=1), CASE) == "-"
+
+
+def test_an_unknown_expectation_is_refused() -> None:
+    with pytest.raises(ValueError, match="two products has no expected MACs"):
+        on_macs(Answer(macs=1), replace(CASE, macs=None))
+
+
+def test_a_page_is_written_between_its_markers(tmp_path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- truth -->\nold\n<!-- /truth -->\nafter\n")
+    write_into(page, "truth", "| new |")
+    assert page.read_text() == "before\n<!-- truth -->\n\n| new |\n\n<!-- /truth -->\nafter\n"
+    with pytest.raises(ValueError, match="has 0 places marked <!-- speed -->"):
+        write_into(page, "speed", "")

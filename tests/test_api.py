@@ -177,6 +177,13 @@ def test_words_without_arrows_are_told_of_the_notation():
     assert any("notation has arrows between its layers" in hint for hint in caught.value.hints)
 
 
+@pytest.mark.parametrize("name", ["", "x" * 5000, "a\0b"])
+def test_what_cannot_be_a_path_is_no_file(name):
+    with pytest.raises(UsageError, match="no network is called") as caught:
+        weighbridge.weigh(name)
+    assert not any("is a file" in hint for hint in caught.value.hints)
+
+
 def test_a_file_that_is_no_network_is_told_of_the_prefixes(tmp_path):
     config = tmp_path / "config.json"
     config.write_text("{}")

@@ -112,6 +112,18 @@ def test_help_names_every_optimizer():
         assert re.search(rf"\b{name}\b", text), name
 
 
+def test_choices_are_those_of_the_functions():
+    from weighbridge.analyses.compute import CONVENTIONS
+    from weighbridge.api import LOSSES, RULES
+    from weighbridge.reports.files import SUFFIXES
+
+    options = {option.name: option for option in main.commands["model"].params}
+    assert tuple(options["convention"].type.choices) == tuple(CONVENTIONS)
+    assert tuple(options["learning_rule"].type.choices) == RULES
+    assert tuple(options["loss"].type.choices) == LOSSES
+    assert all(suffix in options["output"].help for suffix in SUFFIXES)
+
+
 def test_the_version_is_the_packages():
     assert weigh("--version").stdout == f"weigh {weighbridge.__version__}\n"
 

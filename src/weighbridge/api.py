@@ -72,7 +72,7 @@ class Choice(TypedDict, total=False):
 
 
 class Settings(TypedDict, total=False):
-    """The settings of :func:`weigh`."""
+    """The settings of :func:`weigh` that say how a network is used."""
 
     batch: int
     train: str | None
@@ -82,9 +82,6 @@ class Settings(TypedDict, total=False):
     dtype: str
     input_gradient: bool
     loss: str
-    learning_rule: LearningRule
-    dataset: int | None
-    convention: Convention
     strict: bool
 
 
@@ -438,7 +435,8 @@ def compare(
 ) -> ComparisonReport:
     """Weighs several networks under the same settings and lays them side by side.
 
-    `depth` says which level of modules is compared; the settings are those of :func:`weigh`.
+    `depth` says which level of modules is compared; the settings are those of :func:`weigh` that say
+    how a network is used. Operations are compared in MACs.
 
     Raises:
         UsageError, WeighError: as :func:`weigh` does, or no network is given.

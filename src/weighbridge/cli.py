@@ -174,23 +174,31 @@ def _workload_options(command: Command) -> Command:
         click.option("--momentum", type=float, metavar="M", help="For sgd and rmsprop."),
         click.option("--nesterov", is_flag=True, help="For sgd with momentum."),
         click.option("--weight-decay", type=float, metavar="D", help="For any optimizer."),
-        click.option(
-            "--rule", "learning_rule", type=click.Choice(("sample", "batch", "epoch")),
-            default="batch", help="When weights are updated. [batch]",
-        ),
-        click.option("--dataset", type=int, metavar="N", help="Samples in the data set."),
         click.option("--dtype", default="float32", metavar="DTYPE", help="Of parameters and inputs. [float32]"),
         click.option("--input-gradient", is_flag=True, help="Train with the inputs' gradient too."),
         click.option(
             "--loss", type=click.Choice(("auto", "cross-entropy", "mean")), default="auto",
             help="[auto: cross-entropy of what looks like logits, else mean]",
         ),
+        click.option("--strict", is_flag=True, help="Exit with 3 if an operator was not counted."),
+    )  # fmt: skip
+    return _with(options, command)
+
+
+def _counting_options(command: Command) -> Command:
+    """How figures are totalled, and over what."""
+    options = (
+        click.option(
+            "--rule", "learning_rule", type=click.Choice(("sample", "batch", "epoch")),
+            default="batch", help="When weights are updated. [batch]",
+        ),
+        click.option("--dataset", type=int, metavar="N", help="Samples in the data set."),
         click.option(
             "--convention", type=click.Choice(("macs", "lecture", "exact", "paper")),
-            default="macs", help="What a total counts: MACs; the lecture's operations, bias included; all arithmetic; MACs "
-            "under the name that papers print. [macs]",
+            default="macs",
+            help="What a total counts: MACs; the lecture's operations, bias included; all arithmetic; "
+            "MACs under the name that papers print. [macs]",
         ),
-        click.option("--strict", is_flag=True, help="Exit with 3 if an operator was not counted."),
     )  # fmt: skip
     return _with(options, command)
 
@@ -261,6 +269,7 @@ def main() -> None:
 )
 @click.argument("model", shell_complete=_complete_model)
 @_workload_options
+@_counting_options
 @click.option(
     "--depth",
     type=click.IntRange(min=0),

@@ -126,7 +126,14 @@ def _looked_in() -> Iterator[str]:
 
 
 def _meant(name: str) -> Iterator[str]:
-    if Path(name).exists():
+    if name and _exists(name):
         yield f"{name} is a file or a folder here: a module of one is file.py:Name, a config hf:{name}"
     elif len(name.split()) > 1:
         yield "notation has arrows between its layers: (Input)(3,224,224)->(Conv)6c5w1s0p"
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # too long to be one
+        return False

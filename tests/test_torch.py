@@ -119,6 +119,22 @@ def test_backward_operators_have_the_scope_of_their_forward_module():
     }  # fmt: skip
 
 
+def test_gradients_that_the_engine_copies_belong_to_the_network():
+    class Shifts(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.shift = nn.Parameter(torch.zeros(3))
+
+        def forward(self, x):
+            return x + self.shift.sum()
+
+    program = traced(nn.Sequential(Shifts()), (3,), mode="training")
+    # the gradient of a sum is one number expanded, of which the parameter gets a copy of its own
+    (copied,) = [op for op in program.phase("backward") if op.kind == "copy"]
+    assert copied.scope == ""
+    assert copied.outputs[0].role == "gradient"
+
+
 def test_scopes_survive_a_module_that_raises_and_is_caught():
     class Fails(nn.Module):
         def forward(self, x):
@@ -238,6 +254,18 @@ def test_views_share_their_storage_and_writing_in_place_makes_a_new_tensor_on_it
     assert product.outputs[0].id != product.inputs[0].id
 
 
+def test_parts_of_a_tensor_are_different_tensors():
+    def forward(x):
+        first, second = x.chunk(2, 1)
+        return first * second
+
+    split, product = traced(forward, (6,), batch=2).ops
+    first, second = product.inputs
+    assert first.id != second.id
+    assert first.storage == second.storage
+    assert split.outputs == (first, second)
+
+
 def test_an_operator_without_a_rule_keeps_its_name_and_is_reported():
     program = traced(lambda x: torch.fft.fft(x), (8,))
     names = [entry.op for entry in compute(program).uncounted]
@@ -257,7 +285,7 @@ SHAPED = [
     (nn.Linear(7, 3, bias=False), (5, 7)),
     (nn.MaxPool2d(3, 2, padding=1), (4, 9, 9)),
     (nn.MaxPool2d((3, 2), ceil_mode=True), (4, 8, 9)),
-    (nn.MaxPool2d(2, dilation=2), (4, 9, 9)),
+    (nn.MaxPool2d(2, dilation=2), (4, 8, 8)),
     (nn.MaxPool1d(2), (4, 9)),
     (nn.MaxPool3d(2), (4, 8, 8, 8)),
     (nn.AvgPool1d(3, 2), (4, 9)),
@@ -297,9 +325,17 @@ def test_rules_work_out_the_shapes_that_pytorch_made(module, shape, mode):
     assert checked >= (0 if isinstance(module, nn.Softmax | nn.LogSoftmax | nn.GELU) else 1)
 
 
+def test_a_pool_without_a_stride_moves_by_its_window():
+    program = traced(lambda x: (F.max_pool2d(x, 3), F.avg_pool2d(x, 3)), (4, 9, 9))
+    for op in program.ops:
+        assert op.attributes["stride"] == (3, 3)
+
+
 def test_reductions_carry_their_axes():
     def forward(x):
-        return x.sum(), x.sum(1), x.mean((0, 2), keepdim=True), x.amax(-1), x.max(0), x.std(1)
+        partial = x.cumsum(-1), x.cumprod(0), x.cummax(1)
+        sums = x.sum(), x.sum(1), x.mean((0, 2), keepdim=True)
+        return *sums, x.amax(-1), x.max(0), x.std(1), *partial
 
     program = traced(forward, (3, 4), batch=2)
     for op in program.ops:

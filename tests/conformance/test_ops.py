@@ -128,6 +128,8 @@ def by_hand() -> Iterator[Op]:
     for kind in ("sum", "mean", "extreme", "variance", "product", "norm"):
         yield run(kind, image)
         yield run(kind, image, axes=(1, 3), keep=True)
+    for kind in ("running_sum", "running_product", "running_extreme"):
+        yield run(kind, image, axis=2)
         yield run(kind, image, axes=(0,))
     for kind in ("softmax", "log_softmax"):
         yield run(kind, image, axis=-1)
@@ -282,7 +284,7 @@ WHOLE = {("embedding", 1), ("nll_loss", 1)}
 NO_BACKWARD = {
     "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "extreme", "extremum", "gather", "glu",
     "group_norm", "lerp", "mish", "negative", "norm", "pointwise_loss", "pow", "prelu", "product",
-    "remainder", "round", "rsqrt", "softplus", "square", "transcendental", "variance", "where",
+    "remainder", "round", "rsqrt", "running_extreme", "running_product", "running_sum", "softplus", "square", "transcendental", "variance", "where",
 }  # fmt: skip
 """Kinds that only PyTorch runs, which brings its own backward operators: refused, never taken for free."""
 

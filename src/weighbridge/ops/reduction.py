@@ -60,6 +60,33 @@ class Reduce(Operator):
 
 
 @final
+class Scan(Operator):
+    """Every partial sum, product or extremum along one axis.
+
+    Shapes: x -> as x; the attribute `axis`.
+    Counts: rows of n: n - 1 additions, multiplications or comparisons.
+    """
+
+    family = "reduction"
+
+    def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
+        self.kind = kind
+        self.aten = aten
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return tuple(op.inputs[0].shape for _ in range(2 if self.kind == "running_extreme" else 1))
+
+    def arithmetic(self, op: Op) -> Cost:
+        x = op.inputs[0]
+        steps = x.elements - _rows(x.shape, op.integer("axis", -1))
+        if self.kind == "running_sum":
+            return Cost(additions=steps)
+        if self.kind == "running_product":
+            return Cost(multiplications=steps)
+        return Cost(comparisons=steps)
+
+
+@final
 class Softmax(Operator):
     """exp(x - max) / sum of exp(x - max) along one axis; or its logarithm.
 
@@ -218,12 +245,15 @@ class PointwiseLoss(Operator):
 
 
 register(
-    Reduce("sum", aten=("sum", "cumsum", "trace", "bincount", "logcumsumexp")),
+    Reduce("sum", aten=("sum", "trace", "bincount")),
     Reduce("mean"),
-    Reduce("extreme", aten=("amax", "amin", "max", "min", "argmax", "argmin", "any", "all", "cummax", "aminmax")),
+    Reduce("extreme", aten=("amax", "amin", "max", "min", "argmax", "argmin", "any", "all", "aminmax")),
     Reduce("variance", aten=("var", "std", "var_mean", "std_mean")),
-    Reduce("product", aten=("prod", "cumprod")),
+    Reduce("product", aten=("prod",)),
     Reduce("norm", aten=("linalg_vector_norm", "norm", "_foreach_norm")),
+    Scan("running_sum", aten=("cumsum",)),
+    Scan("running_product", aten=("cumprod",)),
+    Scan("running_extreme", aten=("cummax", "cummin")),
     Softmax("softmax", aten=("_softmax", "_safe_softmax")),
     SoftmaxBackward("softmax_backward", aten=("_softmax_backward_data",)),
     Softmax("log_softmax", aten=("_log_softmax",)),

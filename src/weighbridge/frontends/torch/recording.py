@@ -40,9 +40,6 @@ _ONE_DTYPE = frozenset({"matmul", "convolution"})
 
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
 
-_ACCUMULATES = 2**64 - 1
-"""The sequence number of the nodes that hold leaves' gradients: they belong to no forward operator."""
-
 Key = tuple[int, tuple[int, ...], torch.dtype, int, tuple[int, ...]]
 
 
@@ -148,9 +145,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             scope = self._updated(inputs)
         elif node is None or self.scopes.running:
             scope = self.scopes.current
-        else:
-            number = node._sequence_nr()
-            scope = "" if number == _ACCUMULATES else self.scopes.of_node(number)
+        else:  # nodes that add up gradients have the highest number, and belong to the network
+            scope = self.scopes.of_node(node._sequence_nr())
         outputs = [
             self._made(tensor, self._default_role(index, results), anew=in_place)
             for index, tensor in enumerate(made)

@@ -375,7 +375,9 @@ def _adaptive_average_pool(x: Tensor, size: Sizes) -> Reading:
 # -- softmax, losses, embeddings ---------------------------------------------------------------------
 
 
-def _softmax(kind: str) -> Callable[..., Reading]:
+def _along(kind: str) -> Callable[..., Reading]:
+    """What works along one axis: softmax and partial sums."""
+
     def read(x: Tensor, dim: int, *_: object, **__: object) -> Reading:
         return Reading(kind, (x,), {"axis": dim % max(x.dim(), 1)})
 
@@ -531,9 +533,9 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "avg_pool3d_backward": _average_pool_backward(3),
     "_adaptive_avg_pool2d": _adaptive_average_pool,
     "_adaptive_avg_pool3d": _adaptive_average_pool,
-    "_softmax": _softmax("softmax"),
-    "_safe_softmax": _softmax("softmax"),
-    "_log_softmax": _softmax("log_softmax"),
+    "_softmax": _along("softmax"),
+    "_safe_softmax": _along("softmax"),
+    "_log_softmax": _along("log_softmax"),
     "_softmax_backward_data": _softmax_backward("softmax_backward"),
     "_log_softmax_backward_data": _softmax_backward("log_softmax_backward"),
     "nll_loss_forward": _nll_loss,
@@ -563,6 +565,10 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "argmin": _reduce("extreme"),
     "max": _extreme,
     "min": _extreme,
+    "cumsum": _along("running_sum"),
+    "cumprod": _along("running_product"),
+    "cummax": _along("running_extreme"),
+    "cummin": _along("running_extreme"),
     "var": _reduce("variance"),
     "std": _reduce("variance"),
     "var_mean": _reduce("variance"),

@@ -37,10 +37,12 @@ def complaint(*arguments: str, code: int = 2) -> str:
     return result.stderr
 
 
+PLAIN = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "NO_COLOR")}
+
+
 def process(*arguments: str, **settings) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, timeout=120, **settings
-    )
+    settings = {"env": PLAIN, "text": True, **settings}
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, timeout=120, **settings)
 
 
 # -- what it prints ------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ def test_completion_prints_a_script(shell):
      ("weigh compare densenet12", "densenet121"), ("weigh vgg16 --by op", "operator")],
 )  # fmt: skip
 def test_completion_completes(words, expected):
-    environment = {**os.environ, "_WEIGH_COMPLETE": "bash_complete", "COMP_WORDS": words,
+    environment = {**PLAIN, "_WEIGH_COMPLETE": "bash_complete", "COMP_WORDS": words,
                    "COMP_CWORD": str(len(words.split()) - 1)}  # fmt: skip
     result = process(env=environment)
     assert f"plain,{expected}" in result.stdout.splitlines()
@@ -450,7 +452,7 @@ def test_help_loads_no_network_and_no_rule():
 
 
 def test_pipes_get_plain_text_of_full_width():
-    result = process("vgg16", env={**os.environ, "TERM": "xterm-256color"})
+    result = process("vgg16", env={**PLAIN, "TERM": "xterm-256color"})
     assert "\x1b" not in result.stdout
     assert "█" in result.stdout
     assert "left out" not in result.stdout
@@ -502,7 +504,7 @@ def test_ctrl_c_ends_with_130_and_without_a_traceback():
 def test_a_terminal_without_unicode_is_no_error(encoding):
     result = process(
         "vgg16",
-        env={**os.environ, "PYTHONIOENCODING": encoding},
+        env={**PLAIN, "PYTHONIOENCODING": encoding},
         encoding=encoding,
         errors="replace",
     )
@@ -519,8 +521,7 @@ def test_a_terminal_gets_colour_and_its_width(variable, coloured):
 
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 60, 0, 0))
-    environment = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLUMNS")}
-    environment |= {"TERM": "xterm-256color", variable: "1"}
+    environment = PLAIN | {"TERM": "xterm-256color", variable: "1"}
     running = subprocess.Popen([*COMMAND, "vgg16"], stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     output = b""

@@ -32,9 +32,7 @@ def space(weighing: Weighing, *, width: int | None = None) -> tuple[Line, ...]:
         _block("optimizer state, were it trained with", optimizer_sheet(weighing), width),
     ]
     if dataset is not None:
-        title = (
-            f"learning rules on a data set of {integer(dataset)} samples: textbook space with gradients"
-        )
+        title = f"learning rules on a data set of {integer(dataset)} samples: textbook space with gradients"
         blocks.append(_block(title, learning_rule_sheet(weighing, dataset), width))
     blank: Line = ()
     return tuple(line for block in blocks for line in (*block, blank))[:-1]

@@ -96,6 +96,41 @@ def number(cell: str) -> int:
 @pytest.mark.parametrize("network", ["lenet5", "googlenet", "resnet18", "mobilenet_v2"])
 def test_printed_columns_add_up_to_printed_totals(network, train, depth, convention):
     report = weighbridge.weigh(network, batch=2, train=train, convention=convention)
+    check_columns_add_up(report, depth)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("depth", [0, 1, None])
+@pytest.mark.parametrize("train", [None, "sgd"])
+def test_columns_of_a_traced_network_add_up(train, depth):
+    torch = pytest.importorskip("torch")
+
+    class Tied(torch.nn.Module):
+        """Work and a parameter of its own, a module used twice, a weight held twice, an idle module."""
+
+        def __init__(self):
+            super().__init__()
+            self.table = torch.nn.Embedding(50, 16)
+            self.block = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.GELU())
+            self.scale = torch.nn.Parameter(torch.ones(16))
+            self.idle = torch.nn.Linear(3, 3)
+            self.head = torch.nn.Linear(16, 50, bias=False)
+            self.head.weight = self.table.weight
+
+        def forward(self, tokens):
+            x = self.table(tokens)
+            x = self.block(self.block(x)) * self.scale
+            return self.head(x @ x.transpose(1, 2) @ x)
+
+    report = weighbridge.weigh(Tied(), "tokens=7:int64", batch=2, train=train, convention="exact")
+    check_columns_add_up(report, depth)
+    # 50 * 16 once, (16 + 1) * 16, 16, (3 + 1) * 3
+    assert report.parameters.total == 800 + 272 + 16 + 12
+    # two Linears on 7 tokens, two products of activations, the head; batch 2
+    assert report.compute.forward.macs == 2 * (2 * 7 * 256 + 2 * 7 * 7 * 16 + 7 * 16 * 50)
+
+
+def check_columns_add_up(report: weighbridge.Report, depth: int | None) -> None:
     sheet = layer_sheet(report.weighing, depth=depth, columns=FIGURES)
     headings = [column.heading.replace(" (%)", "") for column in sheet.columns]
     columns = printed_columns(written(render(sheet), color=False), headings)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -719,14 +718,12 @@ def test_pytorch_counts_the_same(backward: bool) -> None:
         assert compute(program).total.flops + more == counter.get_total_flops()
 
 
-# -- fast and light ------------------------------------------------------------------------------------
+# -- long and light ------------------------------------------------------------------------------------
 
 
-def test_a_thousand_layers_take_well_under_a_second() -> None:
+def test_a_thousand_layers() -> None:
     text = "8,16,16" + "->add[(Conv)8c3w1p->(BN)->(ReLU)|]" * 250
-    start = time.perf_counter()
     assert len(network(text).ops) == 1000
-    assert time.perf_counter() - start < 1
 
 
 def test_reading_imports_no_third_party() -> None:

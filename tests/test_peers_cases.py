@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
 
 pytest.importorskip("benchmarks.peers", reason="run from the checkout: python -m pytest")
 
+from benchmarks.peers import asking
 from benchmarks.peers.asking import Answer
 from benchmarks.peers.cases import BY_NAME, CASES, Case
 from benchmarks.peers.report import write_into
@@ -141,6 +143,24 @@ def test_parameters() -> None:
 def test_an_unknown_expectation_is_refused() -> None:
     with pytest.raises(ValueError, match="two products has no expected MACs"):
         on_macs(Answer(macs=1), replace(CASE, macs=None))
+
+
+@pytest.mark.torch
+def test_a_process_answers_and_outlives_what_fails_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torchvision")
+    # The project's own interpreter will do: no other counter is asked.
+    monkeypatch.setattr(asking, "python", lambda: sys.executable)
+    with asking.workers() as asked:
+        failed = asked.ask("weighbridge", "no_such_network", device="meta")
+        late = asked.ask("weighbridge", "lstm", device="meta", timeout=0.001)
+        told = asked.ask("weighbridge", "tied", device="meta", repeats=2)
+    assert failed.error is not None
+    assert "Unknown model no_such_network" in failed.error
+    assert late.error == "no answer in 0.001 s"
+    # 32 tokens, 64 wide, over 1,000 words; one matrix
+    assert (told.macs, told.params, told.error) == (2_048_000, 64_000, None)
+    assert len(told.cpu_seconds) == 2
+    assert told.peak_bytes > told.base_bytes // 2 > 0
 
 
 def test_a_page_is_written_between_its_markers(tmp_path) -> None:

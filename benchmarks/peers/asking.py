@@ -1,19 +1,19 @@
-"""Starts a process for every question, and lives through whatever happens in it."""
+"""Asks the tools' processes, and lives through whatever happens in them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from benchmarks.peers.install import ENVIRONMENT, ROOT, python
+from benchmarks.peers.tools import BY_NAME
 
 LIMIT_BYTES = 10 * 2**30
-"""What a worker may allocate; a machine that people work on stays usable."""
+"""What weighing one network may allocate; a machine that people work on stays usable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +21,8 @@ class Answer:
     """What one tool said about one network. `error` is set, or `macs` and `params` are.
 
     `cpu_seconds` (user and system, all threads) has one value a repeat, without imports and building;
-    `peak_bytes` is the process's, `base_bytes` what it was before the first call.
+    `peak_bytes` is the process's, `base_bytes` what it was before the first call. `uncounted` names the
+    operators that the tool itself says it has not counted.
     """
 
     macs: int | None = None
@@ -36,38 +37,77 @@ class Answer:
     error: str | None = None
 
 
-def ask(
-    tool: str,
-    build: str,
-    *,
-    device: str,
-    size: int = 224,
-    repeats: int = 1,
-    timeout: float = 120,
-    limit_bytes: int = LIMIT_BYTES,
-) -> Answer:
-    """One tool about one network, in a process of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "answer.json")
+class Workers:
+    """One process a tool, started when the tool is first asked."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, subprocess.Popen[str]] = {}
+
+    def ask(
+        self,
+        tool: str,
+        build: str,
+        *,
+        device: str,
+        size: int = 224,
+        repeats: int = 1,
+        timeout: float = 120,
+    ) -> Answer:
+        """One tool about one network, in a process forked for it."""
         question = {
-            "tool": tool,
             "build": build,
             "size": size,
             "device": device,
             "repeats": repeats,
-            "limit_bytes": limit_bytes,
-            "answer": str(file),
+            "limit_bytes": LIMIT_BYTES,
+            "timeout": timeout,
+            "forks": BY_NAME[tool].forks,
         }
-        words = [str(python()), "-m", "benchmarks.peers.worker", json.dumps(question)]
+        worker = self._worker(tool)
+        assert worker.stdin is not None
+        assert worker.stdout is not None
         try:
-            ran = subprocess.run(
-                words, cwd=ROOT, env=_environment(), timeout=timeout, capture_output=True
+            print(json.dumps(question), file=worker.stdin, flush=True)
+            line = worker.stdout.readline()
+        except BrokenPipeError:
+            line = ""
+        if not line or not BY_NAME[tool].forks:
+            self._end(tool)
+        if not line:
+            return Answer(device=device, stage="count", error=f"died, or took over {timeout:g} s")
+        return Answer(device=device, **json.loads(line))
+
+    def end(self) -> None:
+        """Lets every process go."""
+        for tool in tuple(self._running):
+            self._end(tool)
+
+    def _end(self, tool: str) -> None:
+        worker = self._running.pop(tool)
+        worker.kill()
+        worker.communicate()
+
+    def _worker(self, tool: str) -> subprocess.Popen[str]:
+        if tool not in self._running:
+            self._running[tool] = subprocess.Popen(
+                [str(python()), "-m", "benchmarks.peers.worker", tool],
+                cwd=ROOT,
+                env=_environment(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
             )
-        except subprocess.TimeoutExpired:
-            return Answer(device=device, stage="count", error=f"no answer in {timeout:g} s")
-        if not file.exists():
-            return Answer(device=device, stage="count", error=_died(ran))
-        return Answer(device=device, **json.loads(file.read_text()))
+        return self._running[tool]
+
+
+@contextlib.contextmanager
+def workers() -> Iterator[Workers]:
+    """Processes to ask, which end with the block."""
+    asked = Workers()
+    try:
+        yield asked
+    finally:
+        asked.end()
 
 
 def _environment() -> dict[str, str]:
@@ -79,11 +119,3 @@ def _environment() -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "VIRTUAL_ENV": str(ENVIRONMENT),
     }
-
-
-def _died(ran: subprocess.CompletedProcess[bytes]) -> str:
-    """How a process ended that wrote no answer: a signal, or its last words."""
-    if ran.returncode < 0:
-        return f"killed by signal {-ran.returncode}"
-    words = ran.stderr.decode(errors="replace").strip().splitlines()
-    return words[-1] if words else f"ended with {ran.returncode} and no answer"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks.peers import report, speed
-from benchmarks.peers.asking import Answer, ask
+from benchmarks.peers.asking import Answer, workers
 from benchmarks.peers.cases import BY_NAME, CASES, Case
 from benchmarks.peers.install import python
 from benchmarks.peers.tools import BY_NAME as TOOLS_BY_NAME
@@ -87,15 +87,17 @@ def _published(name: str) -> Case:
 
 def _truth(cases: Sequence[Case], tools: Sequence[Tool], asked: argparse.Namespace) -> int:
     console = _console()
-    kept = report.read_json(asked.kept) if asked.kept else {}
+    kept = report.read_answers(asked.kept) if asked.kept else {}
     found: dict[str, dict[str, Answer]] = {}
-    for case in cases:
-        turns = tools if case.name not in kept else []
-        found[case.name] = dict(kept.get(case.name, {}))
-        for tool in track(turns, console=Console(stderr=True), description=case.name):
-            answer = ask(tool.name, case.build, size=case.size, device=tool.device, repeats=2)
-            found[case.name][tool.name] = answer
-        report.show_case(case, found[case.name], console)
+    with workers() as asking:
+        for case in cases:
+            turns = tools if case.name not in kept else []
+            found[case.name] = dict(kept.get(case.name, {}))
+            for tool in track(turns, console=Console(stderr=True), description=case.name):
+                found[case.name][tool.name] = asking.ask(
+                    tool.name, case.build, size=case.size, device=tool.device, repeats=3
+                )
+            report.show_case(case, found[case.name], console)
     if asked.json:
         report.write_json(asked.json, found)
     if asked.page:
@@ -110,7 +112,11 @@ def _console() -> Console:
 
 
 def _speed(tools: Sequence[Tool], asked: argparse.Namespace) -> int:
-    times = speed.compare(Console(stderr=True), rounds=asked.rounds, tools=tools)
+    times = (
+        report.read_times(asked.kept)
+        if asked.kept
+        else speed.compare(Console(stderr=True), rounds=asked.rounds, tools=tools)
+    )
     table = report.speed_rows(times)
     report.show_speed(table, _console())
     if asked.json:

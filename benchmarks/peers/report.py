@@ -168,7 +168,18 @@ def write_json(file: Path, answers: object) -> None:
     file.write_text(json.dumps(answers, indent=1, default=asdict) + "\n", encoding="utf-8")
 
 
-def read_json(file: Path) -> dict[str, dict[str, Answer]]:
+def read_times(file: Path) -> dict[str, dict[str, list[Answer]]]:
+    """Answers of every round by network and tool, as :func:`write_json` has written them."""
+    kept = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        network: {
+            tool: [Answer(**answer) for answer in answers] for tool, answers in by_tool.items()
+        }
+        for network, by_tool in kept.items()
+    }
+
+
+def read_answers(file: Path) -> dict[str, dict[str, Answer]]:
     """Answers by case and tool, as :func:`write_json` has written them."""
     kept = json.loads(file.read_text(encoding="utf-8"))
     return {

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import track
 
-from benchmarks.peers.asking import Answer, ask
+from benchmarks.peers.asking import Answer, Workers, workers
 from benchmarks.peers.tools import FORWARD, TOOLS, Tool
 
 REPEATS = 4
 """Calls in one process; the first loads what is loaded late, and is not in the median."""
 
 
-TIMEOUT = 150
-"""Seconds for one tool on one network, importing and building included."""
+TIMEOUT = 90
+"""Seconds for one tool on one network, building included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,26 +57,27 @@ def compare(console: Console, *, rounds: int, tools: Sequence[Tool] = TOOLS) -> 
         network.name: {tool.name: [] for tool in asked} for network in NETWORKS
     }
     turns = [(network, tool) for _ in range(rounds) for network in NETWORKS for tool in asked]
-    for network, tool in track(turns, console=console, description="networks"):
-        before = times[network.name][tool.name]
-        if not before:
-            before.append(_cheapest(tool, network))
-        elif before[-1].error is None:  # what failed would fail again
-            before.append(_ask(tool, network, before[-1].device))
+    with workers() as asking:
+        for network, tool in track(turns, console=console, description="networks"):
+            before = times[network.name][tool.name]
+            if not before:
+                before.append(_cheapest(asking, tool, network))
+            elif before[-1].error is None:  # what failed would fail again
+                before.append(_ask(asking, tool, network, before[-1].device))
     return times
 
 
-def _cheapest(tool: Tool, network: Network) -> Answer:
+def _cheapest(asking: Workers, tool: Tool, network: Network) -> Answer:
     """The tool on meta; on the CPU where that fails, or where the tool's name says so."""
     if "CPU" not in tool.name:
-        answer = _ask(tool, network, "meta")
+        answer = _ask(asking, tool, network, "meta")
         if answer.error is None:
             return answer
-    return _ask(tool, network, "cpu")
+    return _ask(asking, tool, network, "cpu")
 
 
-def _ask(tool: Tool, network: Network, device: str) -> Answer:
-    return ask(
+def _ask(asking: Workers, tool: Tool, network: Network, device: str) -> Answer:
+    return asking.ask(
         tool.name,
         network.build,
         device=device,

@@ -35,7 +35,10 @@ Count = Callable[["nn.Module", tuple[Any, ...]], Counted]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
-    """A counter. `says` is what it calls its number, `more` what it adds beyond products, if anything."""
+    """A counter. `says` is what it calls its number, `more` what it adds beyond products, if anything.
+
+    `forks` is False for a tool that refuses to work in a forked process.
+    """
 
     name: str
     package: str
@@ -43,6 +46,7 @@ class Tool:
     load: Callable[[], Count]
     device: str = "cpu"
     more: str = ""
+    forks: bool = True
 
 
 def _weighbridge() -> Count:
@@ -263,7 +267,7 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(name="calflops", package="calflops", says="MACs", load=_calflops),
     Tool(name="DeepSpeed", package="deepspeed", says="MACs", load=_deepspeed),
-    Tool(name="TorchLens", package="torchlens", says="MACs", load=_torchlens),
+    Tool(name="TorchLens", package="torchlens", says="MACs", load=_torchlens, forks=False),
     Tool(
         name="torchprofile",
         package="torchprofile",

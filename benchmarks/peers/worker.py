@@ -1,44 +1,135 @@
-"""The process in which one tool weighs one network; started by `asking`, one JSON object to a file.
+"""The process of one tool: it loads the tool once, and weighs every network in a process forked from it.
+A tool that refuses that is asked in the process itself, which then serves one network.
 
-`python -m benchmarks.peers.worker QUESTION` with a question as JSON: tool, build, size, device, repeats,
-limit_bytes, answer (the file). Everything that the tool prints goes where the process's output goes.
+Started by `asking` as `python -m benchmarks.peers.worker TOOL`. It reads questions from its input, a JSON
+object a line (build, size, device, repeats, limit_bytes, timeout, forks), and answers each with a line. So a crash,
+a memory limit or a leak ends with the network that it happened with, and loading PyTorch and the tool,
+which takes longer than most analyses, is paid once.
 """
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import resource
+import signal
 import sys
+import tempfile
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+Question = Mapping[str, Any]
+Answer = dict[str, Any]
 
-def main(text: str) -> int:
-    """Asks, and writes the answer; an exception is an answer."""
-    question = json.loads(text)
-    answer: dict[str, Any] = {"stage": "import"}
-    try:
-        _ask(question, answer)
-    except BaseException as error:  # a tool may even call sys.exit
-        answer["error"] = _first_line(error)
-    answer["peak_bytes"] = _peak_bytes()
-    Path(question["answer"]).write_text(json.dumps(answer))
+
+def main(tool: str) -> int:
+    """Answers until the input ends."""
+    replies = os.fdopen(os.dup(1), "w")
+    _silence()
+    count, failure = _loaded(tool)
+    gc.freeze()  # a fork then shares what is loaded, and collects nothing of it
+    for line in sys.stdin:
+        question = json.loads(line)
+        if failure is not None:
+            answer = {"stage": "import", "error": failure}
+        elif question["forks"]:
+            answer = _in_a_fork(count, question)
+        else:
+            signal.alarm(int(question["timeout"]))  # ends the process, which is an answer
+            answer = _weighed(count, question)
+        print(json.dumps(answer), file=replies, flush=True)
     return 0
 
 
-def _ask(question: dict[str, Any], answer: dict[str, Any]) -> None:
+def _silence() -> None:
+    """What tools print goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    warnings.simplefilter("ignore")
+
+
+def _loaded(tool: str) -> tuple[Any, str | None]:
+    """The tool's function, or the first line of why it can't be had."""
+    try:
+        import torch
+
+        from benchmarks.peers.tools import BY_NAME
+
+        count = BY_NAME[tool].load()
+    except BaseException as error:  # a tool may even call sys.exit
+        return None, _first_line(error)
+    _load_late(count, torch.nn.Linear(1, 1, device="meta"), torch.zeros(1, 1, device="meta"))
+    return count, None
+
+
+def _load_late(count: Any, module: Any, tensor: Any) -> None:
+    """Makes tool and PyTorch load what they load with the first call; on meta, which starts no threads."""
+    try:
+        count(module, (tensor,))
+    except BaseException:  # it can't do meta: it loads in the fork, with the first of the repeats
+        return
+
+
+def _in_a_fork(count: Any, question: Question) -> Answer:
+    """The answer of a process of its own, which is killed when its time is over."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "answer.json")
+        child = os.fork()
+        if child == 0:
+            # Gone without cleaning up what is not its own.
+            file.write_text(json.dumps(_weighed(count, question)))
+            os._exit(0)
+        status = _wait(child, question["timeout"])
+        if status is None:
+            return {"stage": "count", "error": f"no answer in {question['timeout']:g} s"}
+        if not file.exists():
+            return {"stage": "count", "error": _died(status)}
+        answer: Answer = json.loads(file.read_text())
+        return answer
+
+
+def _wait(child: int, timeout: float) -> int | None:
+    """The exit status, or None for a process that had to be killed."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return None
+
+
+def _died(status: int) -> str:
+    if status < 0:
+        return f"killed by {signal.Signals(-status).name}"
+    return f"ended with {status} and no answer"
+
+
+def _weighed(count: Any, question: Question) -> Answer:
+    """Weighs one network; an exception is an answer."""
+    answer: Answer = {"stage": "build"}
+    try:
+        _ask(count, question, answer)
+    except BaseException as error:
+        answer["error"] = _first_line(error)
+    answer["peak_bytes"] = _peak_bytes()
+    return answer
+
+
+def _ask(count: Any, question: Question, answer: Answer) -> None:
     import torch
 
     from benchmarks.peers.networks import Recipe, built
-    from benchmarks.peers.tools import BY_NAME
 
-    warnings.simplefilter("ignore")
     torch.manual_seed(0)
-    count = BY_NAME[question["tool"]].load()
-    answer["stage"] = "build"
     recipe = Recipe(build=question["build"], size=question["size"])
     module, arguments = built(recipe, device="meta")
     if question["device"] != "meta":

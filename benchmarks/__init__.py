@@ -1,0 +1,1 @@
+"""Speed and accuracy, as ratios within one run: machines are noisy, ratios are less so."""

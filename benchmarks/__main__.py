@@ -1,0 +1,31 @@
+"""`python -m benchmarks [NAME ...]`: runs the benchmarks named, all of them without a name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from benchmarks import building, startup
+from benchmarks.peers import command as peers
+
+BENCHMARKS: Mapping[str, Callable[[], None]] = {
+    "startup": startup.main,
+    "building": building.main,
+}
+
+
+def main(names: list[str]) -> int:
+    """Runs the benchmarks; returns the exit code."""
+    if names[:1] == ["peers"]:  # minutes, and words of its own: never part of them all
+        return peers.main(names[1:])
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}", file=sys.stderr)
+        return 2
+    for name in names or BENCHMARKS:
+        BENCHMARKS[name]()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

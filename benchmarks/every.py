@@ -1,0 +1,312 @@
+"""Every network that the installed libraries know by name, weighed and held against independent counts.
+
+`python -m benchmarks every torchvision timm hf [--only TEXT] [--fresh] [--train]` weighs each network without
+data in a worker process, and writes a line of JSON for each to `build/every/`; a run that was cut off goes on
+where it was. Then it prints how many are exact, and lists those that are not with what they said.
+
+The witnesses: torch's own FlopCounterMode sees the same operators and counts the contractions among them by its
+own formulas, attention apart, which this project takes whole (its count is checked by hand in the tests); the
+parameters are those of a plain sum over the module; torchvision's documentation prints both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+FOLDER = Path("build/every")
+SECONDS = 300
+"""A network that takes longer than this to weigh has failed."""
+
+BATCH = 100
+"""Networks that one set of workers weighs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one network. `witness_macs` leaves attention out, and so does `macs_but_attention`."""
+
+    name: str
+    mode: str
+    error: str = ""
+    params: int = 0
+    module_params: int = 0
+    documented_params: int | None = None
+    macs: int = 0
+    macs_but_attention: int = 0
+    witness_macs: int = 0
+    documented_gmacs: float | None = None
+    operators: int = 0
+    uncounted: dict[str, int] | None = None
+    rung: str = ""
+    complete: bool = True
+    warnings: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        return (
+            not self.error
+            and self.complete
+            and self.params == self.module_params
+            and self.macs_but_attention == self.witness_macs
+        )
+
+
+def names_of(frontend: str) -> tuple[str, ...]:
+    """Every network of a frontend: one per architecture."""
+    if frontend == "torchvision":
+        from weighbridge.frontends import torchvision
+
+        return torchvision.names()
+    if frontend == "timm":
+        from weighbridge.frontends import timm
+
+        return timm.names()
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    return tuple(sorted(CONFIG_MAPPING))
+
+
+def weigh(frontend: str, name: str, mode: str) -> Result:
+    """Weighs one network in this process; whatever goes wrong is in the result."""
+    signal.signal(signal.SIGALRM, _too_long)
+    signal.alarm(SECONDS)
+    start = time.perf_counter()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            source = f"{frontend}:{name}"
+            if frontend == "hf":
+                source = f"hf:{_default_configuration(name, folder)}"
+            result = _weigh(frontend, name, source, mode)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        text = str(error).replace(str(Path.cwd()), ".")
+        return Result(
+            name=name,
+            mode=mode,
+            error=f"{type(error).__name__}: {text}"[:600],
+            seconds=round(time.perf_counter() - start, 2),
+        )
+    finally:
+        signal.alarm(0)
+    return result
+
+
+def _weigh(frontend: str, name: str, source: str, mode: str) -> Result:
+    import warnings
+
+    from torch import nn
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from weighbridge.analyses.weighing import Weighing
+    from weighbridge.frontends import read
+    from weighbridge.frontends.torch import twin
+    from weighbridge.ops.optimizers import optimizer
+    from weighbridge.workload import Workload
+
+    workload = Workload(
+        mode="training" if mode == "training" else "inference",
+        optimizer=optimizer("sgd") if mode == "training" else None,
+    )
+    # The module itself, to count its parameters without our code.
+    seen: list[nn.Module] = []
+    names = twin.names_of
+
+    def watching(model: nn.Module) -> twin.Names:
+        seen.append(model)
+        return names(model)
+
+    from weighbridge.frontends.torch import tracing
+
+    tracing.names_of = watching
+    start = time.perf_counter()
+    try:
+        with warnings.catch_warnings(), FlopCounterMode(display=False) as counter:
+            warnings.simplefilter("ignore")
+            program = read(source, workload)
+    finally:
+        tracing.names_of = names
+    seconds = time.perf_counter() - start
+    weighing = Weighing(program=program)
+    found = weighing.compute
+    attention = sum(
+        cost.macs
+        for op, cost in zip(program.ops, weighing.costs, strict=True)
+        if cost is not None and op.kind.startswith("attention")
+    )
+    macs = found.forward.macs + found.backward.macs
+    params, gmacs = _documented(frontend, name)
+    return Result(
+        name=name,
+        mode=mode,
+        params=weighing.parameters.total,
+        module_params=sum(p.numel() for p in seen[-1].parameters()) if seen else 0,
+        documented_params=params,
+        macs=macs,
+        macs_but_attention=macs - attention,
+        witness_macs=counter.get_total_flops() // 2,
+        documented_gmacs=gmacs,
+        operators=found.operators,
+        uncounted={entry.op: entry.count for entry in found.uncounted},
+        rung=program.rung,
+        complete=program.complete,
+        warnings=weighing.warnings,
+        seconds=round(seconds, 2),
+    )
+
+
+def _documented(frontend: str, name: str) -> tuple[int | None, float | None]:
+    if frontend != "torchvision":
+        return None, None
+    from torchvision.models import get_model_weights
+
+    weights = getattr(get_model_weights(name), "DEFAULT", None)
+    meta = {} if weights is None else weights.meta
+    return meta.get("num_params"), meta.get("_ops")
+
+
+def _default_configuration(kind: str, folder: str) -> Path:
+    """The default configuration of a type of network, as a file; causal language models where there are."""
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    config = CONFIG_MAPPING[kind]()
+    head = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    if head is not None and not config.architectures:
+        config.architectures = [head] if isinstance(head, str) else [head[0]]
+    config.save_pretrained(folder)
+    return Path(folder) / "config.json"
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"took longer than {SECONDS} seconds")
+
+
+def run(frontend: str, mode: str, *, only: str, fresh: bool, workers: int) -> list[Result]:
+    """Weighs what is left to weigh and returns all results."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    file = FOLDER / f"{frontend}-{mode}.jsonl"
+    if fresh:
+        file.unlink(missing_ok=True)
+    done = {result.name: result for result in _kept(file)}
+    names = [name for name in names_of(frontend) if only in name]
+    left = [name for name in names if name not in done]
+    with Progress(console=Console(stderr=True)) as progress, file.open("a") as lines:
+        task = progress.add_task(
+            f"{frontend} {mode}", total=len(names), completed=len(names) - len(left)
+        )
+        for result in _weighed(frontend, left, mode, workers):
+            done[result.name] = result
+            lines.write(json.dumps(asdict(result)) + "\n")
+            lines.flush()
+            progress.advance(task)
+    return [done[name] for name in names if name in done]
+
+
+def _kept(file: Path) -> Iterator[Result]:
+    if file.exists():
+        for line in file.read_text().splitlines():
+            record = json.loads(line)
+            yield Result(**{**record, "warnings": tuple(record["warnings"])})
+
+
+def _weighed(frontend: str, names: list[str], mode: str, workers: int) -> Iterator[Result]:
+    """The results as they come; a worker that dies takes only the networks that it was at."""
+    for start in range(
+        0, len(names), BATCH
+    ):  # new workers now and then: libraries keep what they built
+        left = names[start : start + BATCH]
+        while left:
+            waiting = list(left)
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+                futures = {pool.submit(weigh, frontend, name, mode): name for name in left}
+                left = []
+                try:
+                    for future in as_completed(futures):
+                        yield future.result()
+                        waiting.remove(futures[future])
+                except BrokenProcessPool:
+                    # Submitted in order: the dead worker was at one of the first that are left.
+                    for name in waiting[:workers]:
+                        yield Result(name=name, mode=mode, error="the worker died")
+                    left = waiting[workers:]
+
+
+def show(frontend: str, mode: str, results: list[Result]) -> None:
+    """How many are exact, and those that are not."""
+    console = Console(width=160)
+    counted = sum(not result.error for result in results)
+    exact = sum(result.exact for result in results)
+    whole = sum(not result.error and not result.uncounted for result in results)
+    console.print(
+        f"\n{frontend}, {mode}: {len(results)} networks, {counted} weighed, {exact} exact in parameters and MACs, "
+        f"{whole} with every operator counted"
+    )
+    rungs = Counter(result.rung for result in results if not result.error)
+    console.print("  rungs: " + ", ".join(f"{rung} {count}" for rung, count in rungs.items()))
+    missed: Counter[str] = Counter()
+    for result in results:
+        missed.update(result.uncounted or {})
+    if missed:
+        console.print(
+            "  uncounted: " + ", ".join(f"{op} {count}" for op, count in missed.most_common(40))
+        )
+    table = Table("network", "what")
+    for result in results:
+        if result.exact and not _off(result):
+            continue
+        what = result.error.replace("\n", " ") or (
+            f"params {result.params:,} of {result.module_params:,}; MACs but attention "
+            f"{result.macs_but_attention:,}, witness {result.witness_macs:,}"
+            + (
+                f"; documented {result.documented_gmacs} G, ours {result.macs / 1e9:.3f} G"
+                if _off(result)
+                else ""
+            )
+        )
+        table.add_row(result.name, what)
+    if table.row_count:
+        console.print(table)
+
+
+def _off(result: Result) -> bool:
+    """Whether a documented figure differs by more than half a percent."""
+    if result.mode == "training" or not result.documented_gmacs:
+        return False
+    return abs(result.macs / 1e9 / result.documented_gmacs - 1) > 0.005
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the frontends that are named, all of them without a name."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.every")
+    parser.add_argument("frontends", nargs="*", default=["torchvision", "timm", "hf"])
+    parser.add_argument("--only", default="", help="networks whose name contains this")
+    parser.add_argument("--fresh", action="store_true", help="begin anew")
+    parser.add_argument("--train", action="store_true", help="a training step, not inference")
+    parser.add_argument("--workers", type=int, default=2)
+    chosen = parser.parse_args(arguments)
+    mode = "training" if chosen.train else "inference"
+    for frontend in chosen.frontends:
+        results = run(frontend, mode, only=chosen.only, fresh=chosen.fresh, workers=chosen.workers)
+        show(frontend, mode, results)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

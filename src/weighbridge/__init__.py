@@ -10,8 +10,7 @@ Importing it loads nothing: each name below is fetched from its module when it i
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all of this
 
 if TYPE_CHECKING:
     from .api import ComparisonReport as ComparisonReport
@@ -51,6 +50,8 @@ __all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 - the names are texts, all
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
 
 

@@ -27,8 +27,6 @@ from typing import (
 )
 
 from . import frontends
-from .analyses.comparison import Comparison
-from .analyses.comparison import compare as compare_weighings
 from .analyses.compute import CONVENTIONS, Compute, Convention, Uncounted
 from .analyses.layers import Layer
 from .analyses.parameters import Parameters
@@ -48,6 +46,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch.nn import Module
 
+    from .analyses.comparison import Comparison
     from .papers import PaperTable
 
 Shaped = int | str | Sequence[int] | InputSpec
@@ -441,6 +440,8 @@ def compare(
     Raises:
         UsageError, WeighError: as :func:`weigh` does, or no network is given.
     """
+    from .analyses.comparison import compare as compare_weighings
+
     if not models:
         raise UsageError("nothing to compare", "name two networks or more")
     reports = [weigh(model, inputs, **settings) for model in models]

@@ -9,11 +9,9 @@ error is one message with its hints, never a traceback. Nothing but click is loa
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, cast
 
@@ -22,7 +20,6 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from . import __version__
 from .errors import UsageError, WeighError
-from .reports import files
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -455,7 +452,9 @@ def _look(output: str | None, width: int | None, color: bool | None) -> Look:
     """What was asked for; else what the terminal takes, and plain and unlimited text elsewhere."""
     terminal = sys.stdout.isatty() and output is None
     if width is None and output is None and (terminal or os.environ.get("COLUMNS")):
-        width = shutil.get_terminal_size().columns
+        from shutil import get_terminal_size
+
+        width = get_terminal_size().columns
     if color is None:
         plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
         color = terminal and not plain
@@ -473,6 +472,10 @@ def _check_output(output: str | None, *, screens: tuple[str, ...], as_json: bool
         raise UsageError(f"{' and '.join(forms)} at once", "choose one of them")
     if output is None:
         return
+    from pathlib import Path
+
+    from .reports import files
+
     suffix = files.suffix_of(Path(output))
     expected = ".txt" if screens else ".json" if as_json else suffix
     if suffix != expected:
@@ -484,10 +487,14 @@ def _check_output(output: str | None, *, screens: tuple[str, ...], as_json: bool
 
 def _deliver(text: str, output: str | None = None) -> None:
     """To the file, or to stdout just as it is."""
-    if output is not None:
-        files.write(Path(output), text + "\n")
-    else:
+    if output is None:
         click.echo(text.rstrip("\n"), color=True)
+        return
+    from pathlib import Path
+
+    from .reports import files
+
+    files.write(Path(output), text + "\n")
 
 
 @contextmanager

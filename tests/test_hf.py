@@ -185,6 +185,7 @@ def test_transformers_is_as_it_was_afterwards(read):
     before = masking_utils.find_packed_sequence_indices
     read(transformers.GPT2Config(n_embd=8, n_layer=1, n_head=2, vocab_size=9), tokens=4)
     assert masking_utils.find_packed_sequence_indices is before
+    assert before.__module__ == "transformers.masking_utils"
 
 
 def message(kind, path, match):

@@ -192,13 +192,17 @@ def fitting_depth(program: Program) -> int | None:
     return 1
 
 
+def short_unit(weighing: Weighing) -> str:
+    """The unit of a total by the weighing's convention, short enough for a heading."""
+    return "FLOPs (1 a MAC)" if weighing.convention == "paper" else weighing.unit
+
+
 def _column(weighing: Weighing, name: str) -> Column:
     if name in TEXTS:
         return TEXTS[name].column
     if name in SHARES:
         return SHARES[name][0]
-    column = FIGURES[name].column
-    unit = "FLOPs (1 a MAC)" if weighing.convention == "paper" else weighing.unit
+    column, unit = FIGURES[name].column, short_unit(weighing)
     if name == "operations":
         return Column(key=name, title=unit, rank=column.rank)
     if name == "backward":
@@ -286,9 +290,13 @@ def _shapes(shapes: Sequence[Shape]) -> str:
 
 def _kernel(layer: Layer) -> str:
     """The window of the one operator that slides one, as '3,3'; nothing for rows of several."""
+    sliding = [
+        op
+        for op in layer.ops
+        if op.phase == "forward" and {"stride", "padding"} <= set(op.attributes)
+    ]
     windows = {
         op.integers("window") if "window" in op.attributes else op.inputs[1].shape[2:]
-        for op in layer.ops
-        if op.phase == "forward" and "stride" in op.attributes
+        for op in sliding
     }
     return ",".join(map(str, windows.pop())) if len(windows) == 1 else ""

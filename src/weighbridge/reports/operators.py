@@ -7,6 +7,7 @@ from dataclasses import replace
 from ..analyses.weighing import Weighing
 from ..ops import Cost, rule_of
 from ..program import Op
+from .layers import short_unit
 from .sheet import Cell, Column, Partial, Row, Sheet, shares, summed
 
 
@@ -38,11 +39,10 @@ def operator_sheet(weighing: Weighing) -> Sheet:
 
 
 def _columns(weighing: Weighing) -> tuple[Column, ...]:
-    unit = "FLOPs (1 a MAC)" if weighing.convention == "paper" else weighing.unit
     return (
         Column(key="family", title="family", align="left", rank=3),
         Column(key="runs", title="runs", rank=1),
-        Column(key="operations", title=f"{unit} of the step"),
+        Column(key="operations", title=f"{short_unit(weighing)} of the step"),
         Column(key="multiplications", title="multiplications", rank=4),
         Column(key="additions", title="additions", rank=4),
         Column(key="other", title="other operations", rank=4),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from ..analyses.layers import Layer, depth_of
 from ..analyses.weighing import Weighing
 from ..units import integer
+from .layers import short_unit
 from .sheet import Partial, text
 from .table import Line, Span
 
@@ -58,8 +59,7 @@ def _drawn(layer: Layer, shown: list[str]) -> str:
 def _figures(weighing: Weighing, layer: Layer) -> str:
     spent = weighing.operations(layer.ops, "forward")
     count = text(Partial(known=spent) if layer.uncounted else spent)
-    unit = "FLOPs (1 a MAC)" if weighing.convention == "paper" else weighing.unit
-    return f"{integer(layer.params)} params, {count} {unit}"
+    return f"{integer(layer.params)} params, {count} {short_unit(weighing)}"
 
 
 def _inside(scope: str, outer: str) -> bool:

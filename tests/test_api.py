@@ -397,6 +397,15 @@ def test_operators_are_listed():
     assert {"convolution", "matmul", "attention"} <= {rule.kind for rule in weighbridge.operators()}
 
 
+def test_a_callable_without_pytorch_is_told(monkeypatch):
+    from weighbridge import api
+
+    monkeypatch.setattr(api, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="PyTorch is not installed") as caught:
+        weighbridge.weigh(lambda x: x, (3,))
+    assert caught.value.hints == ("try: pip install 'weighbridge[torch]'",)
+
+
 # -- PyTorch -------------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ import weighbridge
 from weighbridge.cli import main
 from weighbridge.errors import UsageError, nearest
 from weighbridge.ops.optimizers import SYNONYMS, UPDATES
+from weighbridge.reports import listing
 
 LINE = "(Input)(3,224,224)->(Conv)6c5w1s0p"
 COMMAND = (sys.executable, "-c", "from weighbridge.cli import main; main()")
@@ -169,6 +170,9 @@ def test_networks_are_listed():
     assert text.startswith("zoo: ")
     assert " resnet50-v1 " in text
     assert "vgg16" in json.loads(weigh("networks", "zoo", "--json").stdout)["zoo"]
+    assert listing.networks({"timm": ()}, width=None, color=False).startswith(
+        "timm: not installed\n"
+    )
     assert "no frontend is called 'keras'" in complaint("networks", "keras")
 
 

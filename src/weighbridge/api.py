@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from operator import index
 from pathlib import Path
 from typing import (
@@ -548,6 +549,8 @@ def _program(model: str | Program | Module | Callable[..., object], workload: Wo
             f"an object of type {type(model).__name__} is not a network",
             "give a name, a line of notation, 'file.py:Name', a torch.nn.Module or a callable",
         )
+    if find_spec("torch") is None:
+        raise UsageError("PyTorch is not installed", "try: pip install 'weighbridge[torch]'")
     from .frontends import torch
 
     name = getattr(model, "__name__", type(model).__name__)

@@ -56,7 +56,8 @@ def networks(names: Mapping[str, Sequence[str]], *, width: int | None, color: bo
     """The names of networks, frontend by frontend."""
     lines: list[Line] = []
     for frontend, known in names.items():
-        lines.append(plain(f"{frontend}: {plural(len(known), 'name')}", "bold"))
+        amount = plural(len(known), "name") if known else "not installed"
+        lines.append(plain(f"{frontend}: {amount}", "bold"))
         joined = textwrap.wrap("  ".join(known), (width or NAMES_WIDTH) - 2, break_on_hyphens=False)
         lines.extend(plain(f"  {line}") for line in joined)
         lines.append(())

@@ -46,6 +46,7 @@ def test_a_causal_mask_leaves_half_and_the_diagonal() -> None:
     full = cost(run("attention", (1, 8, 64, 32), (1, 8, 64, 32), (1, 8, 64, 32)))
     half = cost(run("attention", (1, 8, 64, 32), (1, 8, 64, 32), (1, 8, 64, 32), causal=True))
     assert half.macs * 2 * 64 == full.macs * 65  # (S+1)/2S of it
+    assert (full.masked_macs, half.masked_macs) == (0, full.macs - half.macs)
 
 
 def test_backward_is_five_products_where_forward_was_two() -> None:

@@ -8,7 +8,8 @@ is a factor of two or more away from meaning anything:
   n - 1 additions and a bias is one more. With a bias this is 2 a MAC, without it a little less.
 - `exact`: every multiplication, addition, comparison, division and transcendental function of every
   operator.
-- `paper`: as `macs`, under the name 'FLOPs' that many papers print them by.
+- `paper`: as `macs`, but the full square of causal attention, and under the name 'FLOPs': as many papers
+  print it, and as FlopCounterMode and fvcore count it.
 """
 
 from __future__ import annotations
@@ -118,8 +119,10 @@ def compute(program: Program, costs: Iterable[Cost | None] | None = None) -> Com
 
 def counted_by(convention: Convention, costs: Iterable[Cost]) -> int:
     """The total of the costs by a convention."""
-    if convention in ("macs", "paper"):
+    if convention == "macs":
         return sum(cost.macs for cost in costs)
+    if convention == "paper":
+        return sum(cost.macs + cost.masked_macs for cost in costs)
     if convention == "lecture":
         return sum(cost.multiplications + cost.additions for cost in costs if cost.macs)
     return sum(cost.operations for cost in costs)

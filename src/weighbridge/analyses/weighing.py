@@ -212,6 +212,7 @@ def _cost(cost: Cost) -> dict[str, Json]:
         "divisions": cost.divisions,
         "transcendentals": cost.transcendentals,
         "macs": cost.macs,
+        "masked_macs": cost.masked_macs,
         "flops": cost.flops,
         "read_bytes": cost.read_bytes,
         "write_bytes": cost.write_bytes,

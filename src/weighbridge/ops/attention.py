@@ -54,9 +54,11 @@ class Attention(Operator):
         pairs = heads * attended_pairs(q[-2], k[-2], causal=op.flag("causal"))
         macs = pairs * (q[-1] + v[-1])
         outputs = rows * v[-1]
+        spared = rows * k[-2] - pairs
         masked = pairs if len(op.inputs) == 4 else 0
         return Cost(
             macs=macs,
+            masked_macs=spared * (q[-1] + v[-1]),
             multiplications=macs + pairs,
             # products summed; max subtracted; exponentials summed; the mask added; log-sum-exp
             additions=macs - pairs - outputs + pairs + pairs - rows + masked + rows,
@@ -112,9 +114,11 @@ class AttentionBackward(Operator):
         rows = heads * q[-2]
         pairs = heads * attended_pairs(q[-2], k[-2], causal=op.flag("causal"))
         macs = pairs * (3 * q[-1] + 2 * v[-1])
+        spared = rows * k[-2] - pairs
         sums = 2 * pairs + rows * q[-1] + heads * k[-2] * (k[-1] + v[-1])
         return Cost(
             macs=macs,
+            masked_macs=spared * (3 * q[-1] + 2 * v[-1]),
             multiplications=macs + 3 * pairs + rows * v[-1],
             additions=macs - sums + 2 * pairs + rows * (v[-1] - 1),
             transcendentals=pairs,

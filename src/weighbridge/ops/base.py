@@ -25,12 +25,14 @@ class Cost:
     """What an operator does, each kind of work apart; costs add.
 
     `macs` are the multiply-accumulates of contractions (convolution, matrix product, attention): the
-    figure that the field compares networks by. `multiplications` and `additions` are *all* of them,
+    figure that the field compares networks by. `masked_macs` are those that a causal mask spares: not
+    done and not in `macs`, yet most papers and counters have them in their figures. `multiplications` and `additions` are *all* of them,
     those of the contractions included, a sum of n products having n - 1 additions and a bias one more.
     `read_bytes` and `write_bytes` are each operand read once and each result written once.
     """
 
     macs: int = 0
+    masked_macs: int = 0
     multiplications: int = 0
     additions: int = 0
     comparisons: int = 0
@@ -61,6 +63,7 @@ class Cost:
     def __add__(self, other: Cost) -> Cost:
         return Cost(
             macs=self.macs + other.macs,
+            masked_macs=self.masked_macs + other.masked_macs,
             multiplications=self.multiplications + other.multiplications,
             additions=self.additions + other.additions,
             comparisons=self.comparisons + other.comparisons,

@@ -320,6 +320,15 @@ def test_saving_refuses_what_cannot_be_written(tmp_path):
         report.save(tmp_path / "folder.csv")
 
 
+def test_columns_are_of_layers_and_not_of_operators():
+    report = weighbridge.weigh("lenet5")
+    with pytest.raises(UsageError, match="columns and formulas are of layers"):
+        report.sheet(by="operator", columns=("macs",))
+    with pytest.raises(UsageError, match="columns and formulas are of layers"):
+        report.to_csv(by="operator", formulas=True)
+    assert report.to_csv(by="operator").startswith("operator,family,runs,MACs of the step,")
+
+
 def test_a_dataframe_has_a_row_a_layer():
     pytest.importorskip("pandas")
     frame = weighbridge.weigh("vgg16").to_dataframe(columns=("params", "macs", "share"))

@@ -256,6 +256,10 @@ def test_a_comparison_is_written(tmp_path):
         (["--batch", "2"], "weigh: Missing argument 'MODEL'"),
         (["vgg16", "--depth", "-1"], "weigh: Invalid value for '--depth'"),
         (["vgg16", "--json", "--tree"], "weigh: --tree and --json at once\n  choose one of them"),
+        (["vgg16", "--space", "--by", "operator"], "weigh: --space and --by operator at once"),
+        (["vgg16", "--formulas", "--tree"], "weigh: --formulas with --tree\n  --formulas is for"),
+        (["vgg16", "--columns", "macs", "--by", "operator"], "weigh: --columns with --by operator\n"),
+        (["vgg16", "--json", "-o", "x.csv"], "--json is written to a .json file, and 'x.csv' is none"),
         (["vgg16", "--tree", "-o", "x.csv"], "--tree is written to a .txt file, and 'x.csv' is none\n"
                                              "  give -o x.txt"),
         (["vgg16", "-o", "x.docx"], "weigh: cannot tell the form of 'x.docx' from the suffix '.docx'\n"

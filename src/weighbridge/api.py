@@ -217,11 +217,16 @@ class Report:
         """Columns, rows and totals, before they are given a form.
 
         Raises:
-            UsageError: there is no such column.
+            UsageError: there is no such column, or columns or formulas are asked for by operator.
         """
         if by == "operator":
             from .reports.operators import operator_sheet
 
+            if columns is not None or formulas:
+                raise UsageError(
+                    "columns and formulas are of layers, and rows by operator were asked for",
+                    "leave out by='operator', or columns and formulas",
+                )
             return operator_sheet(self.weighing)
         return layer_sheet(self.weighing, depth=depth, columns=columns, formulas=formulas)
 

@@ -306,7 +306,9 @@ def model(
 
     chosen = None if columns is None else tuple(name.strip() for name in columns.split(","))
     check_columns(chosen or ())
-    _check_output(output, screens=("--tree",) * tree + ("--space",) * space, as_json=as_json)
+    views = {"--tree": tree, "--space": space, "--json": as_json, "--by operator": by == "operator"}
+    _check_views(views, {"--columns": columns is not None, "--formulas": formulas})
+    _check_output(output, text_of="--tree" if tree else "--space" if space else "", as_json=as_json)
     with _progress(model):
         report = weigh(model, _read(inputs), **cast("Settings", settings))
     look = _look(output, width, color)
@@ -355,7 +357,7 @@ def compare(
     """
     from .api import compare as compare_models
 
-    _check_output(output, screens=(), as_json=as_json)
+    _check_output(output, text_of="", as_json=as_json)
     with _progress(", ".join(models)):
         report = compare_models(models, _read(inputs), depth=depth, **cast("Settings", settings))
     if output is not None:
@@ -461,15 +463,28 @@ def _look(output: str | None, width: int | None, color: bool | None) -> Look:
     return Look(width=width, color=color)
 
 
-def _check_output(output: str | None, *, screens: tuple[str, ...], as_json: bool) -> None:
-    """Refuses what cannot be written, before anything is weighed.
+def _check_views(views: Mapping[str, bool], details: Mapping[str, bool]) -> None:
+    """Refuses two views at once, and details of the table of layers beside another view.
 
     Raises:
-        UsageError: two forms at once, or a suffix that names none.
+        UsageError: one of them would not be heeded.
     """
-    forms = (*screens, *(("--json",) if as_json else ()))
-    if len(forms) > 1:
-        raise UsageError(f"{' and '.join(forms)} at once", "choose one of them")
+    asked = [view for view, wanted in views.items() if wanted]
+    if len(asked) > 1:
+        raise UsageError(f"{' and '.join(asked)} at once", "choose one of them")
+    for detail, wanted in details.items():
+        if wanted and asked:
+            raise UsageError(
+                f"{detail} with {asked[0]}", f"{detail} is for the table of layers: leave one out"
+            )
+
+
+def _check_output(output: str | None, *, text_of: str, as_json: bool) -> None:
+    """Refuses what cannot be written, before anything is weighed; `text_of` is a view that is a text.
+
+    Raises:
+        UsageError: the suffix names no form, or not the one that was asked for.
+    """
     if output is None:
         return
     from pathlib import Path
@@ -477,10 +492,10 @@ def _check_output(output: str | None, *, screens: tuple[str, ...], as_json: bool
     from .reports import files
 
     suffix = files.suffix_of(Path(output))
-    expected = ".txt" if screens else ".json" if as_json else suffix
+    expected = ".txt" if text_of else ".json" if as_json else suffix
     if suffix != expected:
         raise UsageError(
-            f"{forms[0]} is written to a {expected} file, and {output!r} is none",
+            f"{text_of or '--json'} is written to a {expected} file, and {output!r} is none",
             f"give -o {Path(output).with_suffix(expected)}",
         )
 

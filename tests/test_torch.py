@@ -177,6 +177,9 @@ def test_a_recomputed_module_runs_in_backward_under_its_own_name():
     assert compute(program).backward.macs == 5 * 36
     products = [op for op in program.phase("backward") if op.kind == "matmul"]
     assert [op.scope for op in products] == ["inner.0", *["inner.2"] * 2, *["inner.0"] * 2]
+    roles = [op.outputs[0].role for op in products]
+    assert roles[0] == "activation"
+    assert sorted(roles[1:]) == ["activation_gradient"] * 2 + ["gradient"] * 2
 
 
 def test_shared_modules_go_by_their_first_name_and_their_weights_count_once():

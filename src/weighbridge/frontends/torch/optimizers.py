@@ -45,7 +45,7 @@ def prepare(
     if not trained:
         return _nothing
     optimizer = _torch_optimizer(chosen, trained.values())
-    with recorder.muted(), recorder.answering(1.0):
+    with recorder.muted(), recorder.stepping():
         _take_first_step(optimizer, trained.values())
     for name, tensor in trained.items():
         owner = name.rpartition(".")[0]
@@ -89,8 +89,7 @@ def _theirs(
     recorder: Recorder, optimizer: torch.optim.Optimizer, trained: Mapping[str, nn.Parameter]
 ) -> None:
     _own_gradients(recorder, trained)
-    # Adafactor scales by norms that it reads; what it runs is the same for any.
-    with recorder.answering(1.0):
+    with recorder.stepping():
         optimizer.step()
 
 

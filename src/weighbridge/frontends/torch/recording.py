@@ -64,7 +64,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.ops: list[Op] = []
         self._failure: tuple[Exception, OpOverload] | None = None
         self._muted = 0
-        self._stand_in: float | None = None
+        self._stepping = False
         self._tensors: dict[Key, Tensor] = {}
         self._ids = 0
         self._watches: dict[int, _Watch] = {}
@@ -86,16 +86,30 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> object:
         """Runs the operator, then writes it down."""
         kwargs = kwargs or {}
-        if self._stand_in is not None and func is _READS_A_VALUE and args[0].device.type == "meta":
-            return self._stand_in
+        how = translation_of(func)
         try:
-            result = func(*args, **kwargs)
+            result = (
+                self._step_operator(func, how, args, kwargs)
+                if self._stepping
+                else func(*args, **kwargs)
+            )
         except Exception as error:
             self._failure = (error, func)
             raise
-        if not self._muted:
-            self._record(translation_of(func), args, kwargs, result)
+        if not self._muted and not (self._stepping and func is _READS_A_VALUE):
+            self._record(how, args, kwargs, result)
         return result
+
+    def _step_operator(
+        self, func: OpOverload, how: Translation, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> object:
+        """What an operator of an optimizer's step returns: itself where it is written in place."""
+        on_meta = bool(args) and isinstance(args[0], Values) and args[0].device.type == "meta"
+        if on_meta and func is _READS_A_VALUE:
+            return 1.0
+        if on_meta and how.in_place and not how.writes_first:
+            return args[0]
+        return func(*args, **kwargs)
 
     def _record(
         self, how: Translation, args: tuple[Any, ...], kwargs: dict[str, Any], result: object
@@ -175,7 +189,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _default_role(self, index: int, results: int) -> Role:
         if self.phase == "update":
             return "temporary"
-        if self.phase == "backward" or torch._C._current_autograd_node() is not None:
+        in_autograd = torch._C._current_autograd_node() is not None
+        recomputed = in_autograd and self.scopes.running
+        if (in_autograd or self.phase == "backward") and not recomputed:
             return "activation_gradient"
         return "activation" if index < results else "saved"
 
@@ -189,16 +205,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return None
 
     @contextmanager
-    def answering(self, value: float) -> Iterator[None]:
-        """Answers with `value` where one is asked of a tensor, and does not write that down.
+    def stepping(self) -> Iterator[None]:
+        """For an optimizer's step, which is PyTorch's code and known not to depend on values.
 
-        For code whose operators are known not to depend on it.
+        What it asks of a tensor (Adafactor scales by norms) is answered with one, and what it writes in
+        place, whose shape cannot change, is written down without being run.
         """
-        self._stand_in = value
+        self._stepping = True
         try:
             yield
         finally:
-            self._stand_in = None
+            self._stepping = False
 
     @contextmanager
     def muted(self) -> Iterator[None]:

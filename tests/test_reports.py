@@ -262,6 +262,20 @@ def test_formulas_stand_below_their_layer_and_fit():
     assert all(len(row) <= 60 for row in report.table(formulas=True, width=60).splitlines())
 
 
+@pytest.mark.parametrize("convention", ["macs", "lecture", "exact", "paper"])
+@pytest.mark.parametrize(("network", "depth"), [("lenet5", None), ("resnet18", 1), ("gpt2", 2)])
+def test_formulas_come_to_the_figure_of_their_row(network, depth, convention):
+    report = weighbridge.weigh(network, batch=2, convention=convention)
+    sheet = layer_sheet(report.weighing, depth=depth, columns=("operations",), formulas=True)
+    for row in sheet.rows:
+        written_out = 0
+        for note in row.notes:
+            times = re.match(r"(\d+) x \(", note)
+            value = re.search(r"(?: = |more: )([\d,]+)", note)
+            written_out += (int(times[1]) if times else 1) * number(value[1])
+        assert written_out == (row.cells[0] or 0), row.path
+
+
 def test_formulas_of_equal_operators_are_written_once():
     weighing = Weighing(program=residual(Workload(), blocks=5))
     rows = {row.path: row for row in layer_sheet(weighing, depth=1, formulas=True).rows}

@@ -194,7 +194,7 @@ def _counting_options(command: Command) -> Command:
             "--convention", type=click.Choice(("macs", "lecture", "exact", "paper")),
             default="macs",
             help="What a total counts: MACs; the lecture's operations, bias included; all arithmetic; "
-            "MACs under the name that papers print. [macs]",
+            "what papers print, 1 FLOP a MAC, masked ones too. [macs]",
         ),
     )  # fmt: skip
     return _with(options, command)

@@ -20,7 +20,7 @@ SHOWN = 3
 
 COUNTED: Mapping[str, tuple[str, ...]] = {
     "macs": ("macs",),
-    "paper": ("macs",),
+    "paper": ("macs", "masked_macs"),
     "lecture": ("multiplications", "additions"),
     "exact": ("multiplications", "additions", "comparisons", "divisions", "transcendentals"),
 }

@@ -137,8 +137,31 @@ def by_hand() -> Iterator[Op]:
     yield run("nll_loss", image, (2, 8, 10))
     yield run("pointwise_loss", image, image)
     yield run("pointwise_loss_backward", (), image, image)
-    # embedding
+    # embedding and indexing
     yield run("embedding", (100, 8), (2, 5))
+    yield run("embedding_bag", (100, 8), (20,), (4,))
+    yield run("scatter", image, (2, 6, 8, 3), (2, 6, 8, 3), adds=True)
+    yield run("scatter", image, (5,), (5, 6, 8, 10))
+    yield run("sort", image, axis=2)
+    yield run("sort", image, axis=-1, k=3)
+    yield run("search", (2, 100), (2, 7))
+    # resampling and spectra
+    for mode in ("nearest", "bilinear", "bicubic"):
+        yield run("upsample", image, size=(16, 20), mode=mode)
+        yield run("upsample_backward", (2, 6, 16, 20), shape=image, mode=mode)
+        yield run("grid_sample", image, (2, 5, 4, 2), mode=mode)
+        yield run("grid_sample_backward", (2, 6, 5, 4), image, (2, 5, 4, 2), mode=mode)
+    yield run("upsample", (2, 6, 8), size=(13,), mode="linear")
+    yield run("grid_sample", (2, 6, 4, 5, 6), (2, 3, 4, 5, 3), mode="bilinear")
+    yield run("adaptive_max_pool", image, size=(3, 4))
+    yield run("adaptive_max_pool", (2, 6, 8), size=(1,))
+    yield run("fourier_transform", image, axes=(2, 3), shape=image, dtype="complex64")
+    yield run(
+        "fourier_transform", image, axes=(3,), shape=(2, 6, 8, 6), real=True, dtype="complex64"
+    )
+    # experts
+    yield run("grouped_matmul", (32, 16), (4, 16, 24), (4,))
+    yield run("grouped_matmul", (16, 32), (32, 24), (4,))
     # one update of a matrix and of a vector by every optimizer
     for name in (*optimizers.UPDATES, *optimizers.SYNONYMS):
         yield from updates(optimizers.optimizer(name))
@@ -282,7 +305,8 @@ WHOLE = {("embedding", 1), ("nll_loss", 1)}
 """Operands that are whole numbers: (kind, place)."""
 
 NO_BACKWARD = {
-    "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "extreme", "extremum", "gather", "glu",
+    "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "embedding_bag", "extreme", "extremum", "gather", "glu",
+    "grouped_matmul", "scatter", "sort",
     "group_norm", "lerp", "mish", "negative", "norm", "pointwise_loss", "pow", "prelu", "product",
     "remainder", "round", "rsqrt", "running_extreme", "running_product", "running_sum", "softplus", "square", "transcendental", "variance", "where",
 }  # fmt: skip

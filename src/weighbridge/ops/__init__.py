@@ -10,11 +10,14 @@ from . import (
     contraction,
     elementwise,
     embedding,
+    indexing,
     movement,
     normalisation,
     optimizers,
     pooling,
     reduction,
+    resampling,
+    spectral,
 )
 from .base import Cost, Operator, rule_of, rules, spellings
 
@@ -25,12 +28,15 @@ __all__ = [
     "contraction",
     "elementwise",
     "embedding",
+    "indexing",
     "movement",
     "normalisation",
     "optimizers",
     "pooling",
     "reduction",
+    "resampling",
     "rule_of",
     "rules",
+    "spectral",
     "spellings",
 ]

@@ -94,6 +94,38 @@ class Matmul(Operator):
 
 
 @final
+class GroupedMatmul(Operator):
+    """A matrix product for each group of rows, its groups one behind the other: a mixture of experts.
+
+    Shapes: x (M, K), w (G, K, N), offsets (G) -> (M, N), each row with its own group's w;
+            or x (K, M), w (M, N), offsets (G) -> (G, K, N), the gradient of such a w.
+    Counts: M*K*N products in either case, however the rows are shared among the groups.
+    Source: by definition: every row meets the weights of one group.
+    """
+
+    kind = "grouped_matmul"
+    family = "contraction"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, w, offsets = (tensor.shape for tensor in op.inputs[:3])
+        need(len(x) == 2, f"a grouped matrix product of shapes {x} and {w}")
+        need(
+            _same(x[-1], w[-2]),
+            f"a grouped product needs {x[-1]} rows on the right, and {w} has {w[-2]}",
+        )
+        return ((x[0], w[2]),) if len(w) == 3 else ((offsets[0], x[0], w[1]),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        x, w = op.inputs[0].shape, op.inputs[1].shape
+        return contraction(x[0] * x[1] * w[-1], op.outputs[0].elements)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        if len(op.inputs[1].shape) == 3:
+            return (("m", "n"), ("g", "n", "k"), ("g",))
+        return (("n", "m"), ("m", "k"), ("g",))
+
+
+@final
 class Convolution(Operator):
     """Convolution in one, two or three dimensions, strided, padded, dilated, grouped or transposed.
 
@@ -246,4 +278,4 @@ def _same(a: int, b: int) -> bool:
     return a == b or not (isinstance(a, int) and isinstance(b, int))
 
 
-register(Matmul(), Convolution(), ConvolutionBackward())
+register(Matmul(), GroupedMatmul(), Convolution(), ConvolutionBackward())

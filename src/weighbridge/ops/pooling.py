@@ -134,6 +134,39 @@ class AdaptiveAveragePool(Operator):
         return emit("adaptive_average_pool_backward", dy, op.inputs[0])
 
 
+@final
+class AdaptiveMaxPool(Operator):
+    """The maximum of each of so many windows that cover the image evenly, and where it was.
+
+    Shapes: x (B, c, *image) -> (B, c, *size), and int64 indices of the same shape
+    Counts: window - 1 comparisons an output; the windows are those of adaptive average pooling.
+    Backward: one operator, `max_pool_backward`, which reads the indices.
+    """
+
+    kind = "adaptive_max_pool"
+    family = "pooling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, size = op.inputs[0].shape, op.integers("size")
+        return ((*x[: len(x) - len(size)], *size),) * 2
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (op.inputs[0].dtype, "int64")
+
+    def arithmetic(self, op: Op) -> Cost:
+        x, y = op.inputs[0].shape, op.outputs[0].shape
+        return Cost(comparisons=covered(x, y) - elements(y))
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        (names,) = super().axes(op)
+        return (evenly_covered(names, op.inputs[0].shape, op.outputs[0].shape),)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        dy = grads[0]
+        assert dy is not None
+        return emit("max_pool_backward", dy, op.inputs[0], op.outputs[1])
+
+
 def covered(x: Shape, y: Shape) -> int:
     """Elements of all adaptive windows from x (B, c, *image) to y (B, c, *size), overlaps twice."""
     return elements(x[:2]) * product(
@@ -199,7 +232,7 @@ class PoolBackward(Operator):
 
 
 register(
-    MaxPool(), AveragePool(), AdaptiveAveragePool(), PoolBackward("max_pool_backward"),
+    MaxPool(), AveragePool(), AdaptiveAveragePool(), AdaptiveMaxPool(), PoolBackward("max_pool_backward"),
     PoolBackward("average_pool_backward"),
     PoolBackward(
         "adaptive_average_pool_backward",

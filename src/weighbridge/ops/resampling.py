@@ -1,0 +1,160 @@
+"""Resampling: images at other sizes and at other places, each output a weighted sum of a few inputs.
+
+The weights depend on the place and not on the channel; they are worked out once a place, and that work is
+left out where it is the same for all channels and samples (scaling), and counted where it is not (sampling
+at given places).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+from ..dims import Shape, product
+from ..program import Op
+from .base import Cost, Emit, Gradients, Operator, elements, need, register
+
+TAPS: Mapping[str, int] = {"nearest": 1, "linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
+"""Inputs that one output is a weighted sum of: 2 an axis, 4 an axis for cubic."""
+
+
+@final
+class Upsample(Operator):
+    """An image at another size, by interpolation.
+
+    Shapes: x (B, c, *image) -> (B, c, *size)
+    Attributes: `size`; `mode`: nearest, linear, bilinear, trilinear or bicubic.
+    Counts: a sum of t products an output, t = 2, 4, 8 or 16; nearest copies.
+    Backward: one operator: each gradient is added to the t inputs it came from.
+    Source: Keys 1981 for cubic; by definition for linear.
+    """
+
+    kind = "upsample"
+    family = "resampling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, size = op.inputs[0].shape, op.integers("size")
+        need(len(x) == len(size) + 2, f"an image {x} does not scale to {size}")
+        return ((*x[:2], *size),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        taps = _taps(op)
+        if taps == 1:
+            return Cost()
+        outputs = op.outputs[0].elements
+        return Cost(multiplications=outputs * taps, additions=outputs * (taps - 1))
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        return emit("upsample_backward", dy, shape=op.inputs[0].shape, mode=op.attributes["mode"])
+
+
+@final
+class UpsampleBackward(Operator):
+    """The gradient of an interpolation: each output's, weighted, on the inputs it came from.
+
+    Shapes: dy (B, c, *size) -> the attribute `shape`
+    Counts: t products an output, each added to zeros; nearest adds alone.
+    """
+
+    kind = "upsample_backward"
+    family = "resampling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.integers("shape"),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        taps = _taps(op)
+        outputs = op.inputs[0].elements
+        return Cost(multiplications=outputs * taps if taps > 1 else 0, additions=outputs * taps)
+
+
+def _taps(op: Op) -> int:
+    mode = op.attributes["mode"]
+    need(mode in TAPS, f"no interpolation is called {mode!r}; there are: {', '.join(TAPS)}")
+    return TAPS[str(mode)]
+
+
+@final
+class GridSample(Operator):
+    """An image read at given places, by interpolation.
+
+    Shapes: x (B, c, *image), grid (B, *places, axes) -> (B, c, *places)
+    Attributes: `mode`: nearest, bilinear (trilinear on volumes) or bicubic.
+    Counts: a place: each coordinate scaled and shifted, its two (cubic: four) weights an addition each;
+            the weights of the axes multiplied together; then a sum of t products for each channel.
+    Backward: one operator.
+    Source: Jaderberg et al. 2015, equations 3 and 5.
+    """
+
+    kind = "grid_sample"
+    family = "resampling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, grid = op.inputs[0].shape, op.inputs[1].shape
+        need(len(x) == len(grid), f"an image {x} sampled at a grid {grid}")
+        return ((*x[:2], *grid[1:-1]),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return _sampling(op, elements(op.outputs[0].shape), op.inputs[1].shape)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        x, grid = op.inputs[0].shape, op.inputs[1].shape
+        image, places = ("M", "N", "D")[: len(x) - 2], ("P", "Q", "R")[: len(x) - 2]
+        return (("B", "c", *image), ("B", *places, grid[-1]))
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        (dy,) = grads
+        assert dy is not None
+        return emit("grid_sample_backward", dy, *op.inputs, mode=op.attributes["mode"])
+
+
+@final
+class GridSampleBackward(Operator):
+    """The gradients of an image read at given places: of the image, and of the places.
+
+    Shapes: dy (B, c, *places), x (B, c, *image), grid (B, *places, axes) -> as x, as grid
+    Counts: the weights again; a channel and place: t products added to the image's gradient, and for each
+            axis t products summed into the place's.
+    """
+
+    kind = "grid_sample_backward"
+    family = "resampling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return tuple(tensor.shape for tensor in op.inputs[1:3])
+
+    def arithmetic(self, op: Op) -> Cost:
+        outputs, grid = op.inputs[0].elements, op.inputs[2].shape
+        taps = _grid_taps(op, grid)
+        once = _sampling(op, outputs, grid)
+        return once + Cost(
+            multiplications=outputs * taps * grid[-1], additions=outputs * (1 + taps * grid[-1])
+        )
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        x, grid = op.inputs[1].shape, op.inputs[2].shape
+        image, places = ("M", "N", "D")[: len(x) - 2], ("P", "Q", "R")[: len(x) - 2]
+        return (("B", "c", *places), ("B", "c", *image), ("B", *places, grid[-1]))
+
+
+def _grid_taps(op: Op, grid: Shape) -> int:
+    an_axis = {"nearest": 1, "bilinear": 2, "bicubic": 4}
+    mode = op.attributes["mode"]
+    need(mode in an_axis, f"no sampling is called {mode!r}; there are: {', '.join(an_axis)}")
+    return product([an_axis[str(mode)]] * grid[-1])
+
+
+def _sampling(op: Op, outputs: int, grid: Shape) -> Cost:
+    taps = _grid_taps(op, grid)
+    places, axes = elements(grid[:-1]), grid[-1]
+    if taps == 1:
+        return Cost(multiplications=places * axes, additions=places * axes)
+    return Cost(
+        multiplications=places * (axes + taps * (axes - 1)) + outputs * taps,
+        additions=places * axes * 3 + outputs * (taps - 1),
+    )
+
+
+register(Upsample(), UpsampleBackward(), GridSample(), GridSampleBackward())

@@ -42,7 +42,7 @@ peers: .venv-peers/setup  ## every counter side by side, against sums by hand (h
 	$(BIN)/python -m benchmarks peers --speed --page docs/peers.md
 
 golden: .venv/setup  ## rewrite the expected screens; read the diff before committing it
-	$(BIN)/python -m pytest -q tests/golden --update-golden
+	$(BIN)/python -m pytest -q tests/golden tests/docs --update-golden
 
 dist: .venv/setup  ## a wheel and a source archive under dist/
 	$(PIP) build

@@ -659,6 +659,21 @@ def test_lazy_modules_learn_their_shapes_from_the_input():
         traced(net, (3, 2, 2))
 
 
+def test_compiled_modules_are_taken_as_they_were_before():
+    net = nn.Sequential(torch.compile(nn.Linear(4, 4)), nn.Linear(4, 2))
+    program = traced(torch.compile(net), (4,))
+    assert [t.name for t in program.parameters] == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert [op.scope for op in program.ops if op.kind == "matmul"] == ["0", "1"]
+    assert type(net[0]).__name__ == "OptimizedModule"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_torchscript_is_refused():
+    script = torch.jit.trace(nn.Linear(4, 2), torch.ones(1, 4))
+    with pytest.raises(WeighError, match="0 is TorchScript"):
+        traced(nn.Sequential(script), (4,))
+
+
 def test_a_recurrent_network():
     program = traced(nn.LSTM(4, 5, 2, batch_first=True), (3, 4), batch=2)
     # 4 gates of 5; first layer reads 4, second 5, both their own 5; 2 rows, 3 steps

@@ -33,21 +33,42 @@ class Names:
 def meta_twin(model: nn.Module) -> nn.Module:
     """A copy of `model` on meta, in the same mode, with its hooks, without gradients or data.
 
+    Compiled modules are taken as they were before: the operators are the same, and nothing is compiled.
+
     Raises:
-        WeighError: a part of the module cannot be copied.
+        WeighError: a part of the module cannot be copied, or is TorchScript.
     """
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise WeighError(
+                f"{name or 'the network'} is TorchScript, which keeps its weights out of reach",
+                "give the module that it was made from",
+            )
     memo: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
         memo[id(tensor)] = on_meta(tensor)
     try:
         with _CopyToMeta():
-            return copy.deepcopy(model, memo)
+            return _uncompiled(copy.deepcopy(model, memo))
     except Exception as error:
         raise WeighError(
             f"{type(model).__name__} cannot be copied, and only a copy of a module is ever run",
             f"{type(error).__name__}: {error}",
             "give a function that builds it, or leave out what cannot be copied",
         ) from error
+
+
+def _uncompiled(model: nn.Module) -> nn.Module:
+    for module in tuple(model.modules()):
+        for name, child in tuple(module.named_children()):
+            if _is_compiled(child):
+                setattr(module, name, child._orig_mod)
+    return cast(nn.Module, model._orig_mod) if _is_compiled(model) else model
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    # By name: its class is in a part of PyTorch that takes a second to load.
+    return type(module).__name__ == "OptimizedModule"
 
 
 def on_meta(tensor: Tensor) -> Tensor:

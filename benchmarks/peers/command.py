@@ -98,8 +98,8 @@ def _truth(cases: Sequence[Case], tools: Sequence[Tool], asked: argparse.Namespa
                     tool.name, case.build, size=case.size, device=tool.device, repeats=3
                 )
             report.show_case(case, found[case.name], console)
-    if asked.json:
-        report.write_json(asked.json, found)
+            if asked.json:  # as it grows: the whole takes long, and --kept goes on from there
+                report.write_json(asked.json, found)
     if asked.page:
         answers = [(case, found[case.name]) for case in cases]
         report.write_into(asked.page, "truth", report.truth_page(answers))

@@ -300,6 +300,12 @@ SHAPED = [
     (nn.AvgPool3d(2), (4, 8, 8, 8)),
     (nn.AdaptiveAvgPool2d((3, 2)), (4, 8, 9)),
     (nn.AdaptiveAvgPool3d(2), (4, 8, 8, 8)),
+    (nn.AdaptiveMaxPool2d((3, 2)), (4, 8, 9)),
+    (nn.Upsample(scale_factor=2), (4, 5, 6)),
+    (nn.Upsample(size=7, mode="linear"), (4, 5)),
+    (nn.Upsample(scale_factor=(1.5, 2.5), mode="bilinear"), (4, 5, 7)),
+    (nn.Upsample(size=(4, 4, 4), mode="trilinear", align_corners=True), (4, 2, 2, 2)),
+    (nn.Upsample(scale_factor=2, mode="bicubic"), (4, 5, 6)),
     (nn.BatchNorm1d(4), (4,)),
     (nn.BatchNorm2d(4), (4, 5, 5)),
     (nn.BatchNorm2d(4, affine=False), (4, 5, 5)),
@@ -316,6 +322,9 @@ SHAPED = [
 ]
 
 
+SHAPING = ("contraction", "pooling", "normalisation", "attention", "resampling")
+
+
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize(("module", "shape"), SHAPED, ids=lambda value: str(value)[:40])
 def test_rules_work_out_the_shapes_that_pytorch_made(module, shape, mode):
@@ -324,10 +333,10 @@ def test_rules_work_out_the_shapes_that_pytorch_made(module, shape, mode):
     for op in program.ops:
         rule = rule_of(op.kind)
         assert rule is not None, op.name
-        if rule.family not in ("contraction", "pooling", "normalisation", "attention"):
+        if rule.family not in SHAPING:
             continue
         assert rule.shapes(op) == tuple(tensor.shape for tensor in op.outputs), op
-        assert rule.cost(op).operations > 0
+        assert rule.cost(op).operations > 0 or op.attributes.get("mode") == "nearest"
         checked += 1
     assert checked >= (0 if isinstance(module, nn.Softmax | nn.LogSoftmax | nn.GELU) else 1)
 
@@ -336,6 +345,25 @@ def test_a_pool_without_a_stride_moves_by_its_window():
     program = traced(lambda x: (F.max_pool2d(x, 3), F.avg_pool2d(x, 3)), (4, 9, 9))
     for op in program.ops:
         assert op.attributes["stride"] == (3, 3)
+
+
+def test_writing_to_places_and_choosing_the_largest():
+    def forward(x):
+        rows = torch.arange(2)
+        x[rows] = torch.ones(2, 6)
+        added = x.index_put((rows,), torch.ones(2, 6), accumulate=True)
+        largest, places = added.topk(3, -1)
+        return added.scatter_add(1, places, largest)
+
+    program = traced(forward, (6,), batch=4)
+    found = [op for op in program.ops if op.kind in ("scatter", "sort")]
+    # written: nothing to add; added: 2 * 6; of 4 rows of 6 the largest 3, 2 comparisons each; 4 * 3
+    costs = [rule_of(op.kind).cost(op) for op in found]
+    assert [cost.additions for cost in costs] == [0, 12, 0, 12]
+    assert [cost.comparisons for cost in costs] == [0, 0, 24 * 2, 0]
+    for op in found:
+        assert rule_of(op.kind).shapes(op) == tuple(tensor.shape for tensor in op.outputs)
+    assert compute(program).uncounted == ()
 
 
 def test_reductions_carry_their_axes():

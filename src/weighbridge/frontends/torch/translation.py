@@ -368,8 +368,55 @@ def _average_pool_backward(rank: int) -> Callable[..., Reading]:
     return read
 
 
-def _adaptive_average_pool(x: Tensor, size: Sizes) -> Reading:
-    return Reading("adaptive_average_pool", (x,), {"size": _each(size, 1)})
+def _adaptive_pool(kind: str) -> Callable[..., Reading]:
+    def read(x: Tensor, size: Sizes) -> Reading:
+        return Reading(kind, (x,), {"size": _each(size, 1)})
+
+    return read
+
+
+def _adaptive_max_pool_backward(dy: Tensor, x: Tensor, indices: Tensor) -> Reading:
+    return Reading("max_pool_backward", (dy, x, indices), {})
+
+
+# -- resampling and indexing -------------------------------------------------------------------------
+
+
+def _upsample(mode: str) -> Callable[..., Reading]:
+    def read(x: Tensor, size: Sizes | None, *rest: object) -> Reading:
+        if size is None:  # by factors, which come last
+            factors = rest[-1]
+            assert isinstance(factors, list | tuple)
+            sides = zip(x.shape[2:], factors, strict=True)
+            size = tuple(int(side * factor) for side, factor in sides)
+        return Reading("upsample", (x,), {"size": tuple(_each(size, 1)), "mode": mode})
+
+    return read
+
+
+def _upsample_backward(mode: str) -> Callable[..., Reading]:
+    def read(dy: Tensor, size: Sizes, shape: Sequence[int], *_: object) -> Reading:
+        return Reading("upsample_backward", (dy,), {"shape": tuple(shape), "mode": mode})
+
+    return read
+
+
+def _index_put(
+    target: Tensor,
+    indices: Sequence[Tensor | None],
+    values: Tensor,
+    accumulate: bool = False,
+    *_: object,
+) -> Reading:
+    return Reading("scatter", _present(target, *indices, values), {"adds": accumulate})
+
+
+def _scatter_add(target: Tensor, dim: int, indices: Tensor, values: Tensor, **_: object) -> Reading:
+    return Reading("scatter", (target, indices, values), {"adds": True})
+
+
+def _top(x: Tensor, k: int, dim: int = -1, *_: object) -> Reading:
+    return Reading("sort", (x,), {"axis": dim % max(x.dim(), 1), "k": k})
 
 
 # -- softmax, losses, embeddings ---------------------------------------------------------------------
@@ -503,6 +550,16 @@ def _fill(*_: object, **__: object) -> Reading:
     return Reading("fill", (), {})
 
 
+_RESAMPLED = (
+    *(("upsample_nearest", "nearest", rank) for rank in (1, 2, 3)),
+    *(("_upsample_nearest_exact", "nearest", rank) for rank in (1, 2, 3)),
+    ("upsample_linear", "linear", 1),
+    ("upsample_bilinear", "bilinear", 2),
+    ("upsample_trilinear", "trilinear", 3),
+    ("upsample_bicubic", "bicubic", 2),
+)
+"""PyTorch's names for resampling, without the rank behind them."""
+
 _READINGS: dict[str, Callable[..., Reading]] = {
     "addmm": _addmm,
     "baddbmm": _addmm,
@@ -531,8 +588,20 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "avg_pool3d": _average_pool(3),
     "avg_pool2d_backward": _average_pool_backward(2),
     "avg_pool3d_backward": _average_pool_backward(3),
-    "_adaptive_avg_pool2d": _adaptive_average_pool,
-    "_adaptive_avg_pool3d": _adaptive_average_pool,
+    "_adaptive_avg_pool2d": _adaptive_pool("adaptive_average_pool"),
+    "_adaptive_avg_pool3d": _adaptive_pool("adaptive_average_pool"),
+    "adaptive_max_pool2d": _adaptive_pool("adaptive_max_pool"),
+    "adaptive_max_pool3d": _adaptive_pool("adaptive_max_pool"),
+    "adaptive_max_pool2d_backward": _adaptive_max_pool_backward,
+    "adaptive_max_pool3d_backward": _adaptive_max_pool_backward,
+    **{f"{name}{rank}d": _upsample(mode) for name, mode, rank in _RESAMPLED},
+    **{f"{name}{rank}d_backward": _upsample_backward(mode) for name, mode, rank in _RESAMPLED},
+    "index_put": _index_put,
+    "_index_put_impl": _index_put,
+    "_unsafe_index_put": _index_put,
+    "scatter_add": _scatter_add,
+    "index_add": _scatter_add,
+    "topk": _top,
     "_softmax": _along("softmax"),
     "_safe_softmax": _along("softmax"),
     "_log_softmax": _along("log_softmax"),

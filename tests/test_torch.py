@@ -347,6 +347,20 @@ def test_a_pool_without_a_stride_moves_by_its_window():
         assert op.attributes["stride"] == (3, 3)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_images_read_at_given_places(mode):
+    def forward(x, grid):
+        return F.grid_sample(x, grid, mode=mode, align_corners=False)
+
+    program = traced(
+        forward, (3, 5, 6), (4, 4, 2), batch=2, mode="training", input_gradient=True, loss="mean"
+    )
+    sampled = [op for op in program.ops if op.kind.startswith("grid_sample")]
+    assert [op.attributes["mode"] for op in sampled] == [mode, mode]
+    for op in sampled:
+        assert rule_of(op.kind).shapes(op) == tuple(tensor.shape for tensor in op.outputs)
+
+
 def test_writing_to_places_and_choosing_the_largest():
     def forward(x):
         rows = torch.arange(2)

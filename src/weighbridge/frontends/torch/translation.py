@@ -401,6 +401,18 @@ def _upsample_backward(mode: str) -> Callable[..., Reading]:
     return read
 
 
+_SAMPLING = ("bilinear", "nearest", "bicubic")
+"""How PyTorch numbers the interpolations of grid sampling."""
+
+
+def _grid_sample(x: Tensor, grid: Tensor, mode: int, *_: object) -> Reading:
+    return Reading("grid_sample", (x, grid), {"mode": _SAMPLING[mode]})
+
+
+def _grid_sample_backward(dy: Tensor, x: Tensor, grid: Tensor, mode: int, *_: object) -> Reading:
+    return Reading("grid_sample_backward", (dy, x, grid), {"mode": _SAMPLING[mode]})
+
+
 def _index_put(
     target: Tensor,
     indices: Sequence[Tensor | None],
@@ -596,6 +608,10 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "adaptive_max_pool3d_backward": _adaptive_max_pool_backward,
     **{f"{name}{rank}d": _upsample(mode) for name, mode, rank in _RESAMPLED},
     **{f"{name}{rank}d_backward": _upsample_backward(mode) for name, mode, rank in _RESAMPLED},
+    "grid_sampler_2d": _grid_sample,
+    "grid_sampler_3d": _grid_sample,
+    "grid_sampler_2d_backward": _grid_sample_backward,
+    "grid_sampler_3d_backward": _grid_sample_backward,
     "index_put": _index_put,
     "_index_put_impl": _index_put,
     "_unsafe_index_put": _index_put,

@@ -31,7 +31,6 @@ NO_RULE = {"moe-grouped": "PyTorch's FlopCounterMode has no rule for grouped_mm"
 
 NOT_YET = {
     "moe-grouped": "aten._grouped_mm has no rule yet; the report names it as not counted",
-    "dict-io": "weigh() takes shapes, not nested arguments, yet",
 }
 """Cases that weighbridge itself does not get right, with the reason."""
 

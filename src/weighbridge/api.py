@@ -11,6 +11,7 @@ A :class:`Report` prints as the table, shows as HTML in a notebook, and gives it
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
@@ -53,8 +54,11 @@ if TYPE_CHECKING:
 Shaped = int | str | Sequence[int] | InputSpec
 """A shape without the batch axis: (3, 224, 224), '3,224,224', a length, or an InputSpec."""
 
-Inputs = Shaped | Sequence[Shaped] | Mapping[str, Shaped]
-"""One shape, several in the order in which the network takes them, or by name."""
+Nested = object
+"""Arguments of forward as it takes them: tensors, shapes, and mappings and sequences of these."""
+
+Inputs = Shaped | Sequence[Shaped] | Mapping[str, Shaped] | Nested
+"""One shape, several in the order in which the network takes them, or by name; or nested arguments."""
 
 By = Literal["network", "module"]
 
@@ -114,7 +118,9 @@ def weigh(
     Args:
         model: a name ('resnet50', 'timm:resnet50'), a line of notation, 'file.py:Name' (which runs the
             file), a PyTorch module or a callable, or a Program.
-        inputs: shapes without the batch axis; found where they can be when left out.
+        inputs: shapes without the batch axis; found where they can be when left out. For a module or a
+            callable also its arguments themselves, nested as it takes them: example tensors (of which
+            shape and dtype are used, batch axis included) and shapes in mappings and sequences.
         batch: samples in a step.
         train: an optimizer's name, for a training step; None for inference.
         momentum, nesterov, weight_decay: the optimizer's settings; None for its defaults.
@@ -131,13 +137,14 @@ def weigh(
         WeighError: the network cannot be built, run or read.
         StrictError: `strict`, and an operator has no rule.
     """
+    examples = None if isinstance(model, str | Program) else _examples(inputs)
     workload = _workload(
-        inputs, batch, train, _settings(momentum, nesterov, weight_decay),
+        inputs if examples is None else None, batch, train, _settings(momentum, nesterov, weight_decay),
         dtype=dtype, input_gradient=input_gradient, loss=loss, learning_rule=learning_rule,
         dataset=dataset,
     )  # fmt: skip
     _check_choice("convention", convention, tuple(CONVENTIONS))
-    weighing = Weighing(program=_program(model, workload), convention=convention)
+    weighing = Weighing(program=_program(model, workload, examples), convention=convention)
     if strict:
         weighing.check_strict()
     return Report(weighing)
@@ -534,7 +541,11 @@ def read_input(text: str) -> InputSpec:
     return InputSpec(shape=tuple(shape), dtype=dtype.strip() or None, name=name.strip() or None)
 
 
-def _program(model: str | Program | Module | Callable[..., object], workload: Workload) -> Program:
+def _program(
+    model: str | Program | Module | Callable[..., object],
+    workload: Workload,
+    examples: Mapping[str, object] | tuple[object, ...] | None,
+) -> Program:
     if isinstance(model, str):
         return frontends.read(model, workload)
     if isinstance(model, Program):
@@ -559,7 +570,46 @@ def _program(model: str | Program | Module | Callable[..., object], workload: Wo
     from .frontends import torch
 
     name = getattr(model, "__name__", type(model).__name__)
-    return torch.trace(model, workload, network=name, source="python")
+    return torch.trace(model, workload, network=name, source="python", examples=examples)
+
+
+def _examples(inputs: object) -> Mapping[str, object] | tuple[object, ...] | None:
+    """The arguments of forward, where `inputs` are those and not plain shapes; shapes in them as such."""
+    if _is_tensor(inputs):
+        return (inputs,)
+    if isinstance(inputs, Mapping):
+        nested = any(not _is_shape(value) for value in inputs.values())
+        return {name: _leaves(value) for name, value in inputs.items()} if nested else None
+    if isinstance(inputs, Sequence) and not isinstance(inputs, str) and not _is_shape(inputs):
+        nested = any(not _is_shape(value) for value in inputs)
+        return tuple(_leaves(value) for value in inputs) if nested else None
+    return None
+
+
+def _leaves(value: object) -> object:
+    """Nested arguments with their shapes as InputSpec; what is neither stays as it is."""
+    if isinstance(value, list | tuple) and value and _is_shape(value):
+        return _input(value)
+    if isinstance(value, dict):
+        return {key: _leaves(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        return type(value)(_leaves(entry) for entry in value)
+    return value
+
+
+def _is_shape(value: object) -> bool:
+    """Whether this is the shape of one tensor: sizes, their text, or an InputSpec."""
+    if isinstance(value, str | InputSpec):
+        return True
+    if isinstance(value, Sequence):
+        return all(isinstance(size, SupportsIndex) and not _is_tensor(size) for size in value)
+    return isinstance(value, SupportsIndex) and not _is_tensor(value)
+
+
+def _is_tensor(value: object) -> bool:
+    """Whether this is a PyTorch tensor; without importing PyTorch, which whoever has one has done."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _workload(
@@ -626,6 +676,11 @@ def _several(inputs: object) -> TypeGuard[Sequence[object]]:
 
 
 def _input(shape: object) -> InputSpec:
+    if _is_tensor(shape):
+        raise UsageError(
+            "an example tensor was given for a network that goes by its name",
+            "give a shape without the batch axis, such as (3, 224, 224), or the module itself",
+        )
     if isinstance(shape, InputSpec):
         return shape
     if isinstance(shape, str):

@@ -9,14 +9,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from ...errors import UsageError
 from ...workload import InputSpec, Workload
 from .recording import DTYPE_NAMES
 
 Examples = Tensor | tuple[object, ...] | list[object] | Mapping[str, object]
-"""Arguments of forward: one tensor, positional arguments, or named ones."""
+"""Arguments of forward: one tensor, positional arguments, or named ones.
+
+Nested as forward takes them. A leaf is a tensor, of which shape and dtype are used, an InputSpec (a shape
+without the batch axis), or whatever else forward takes, which is handed on as it is.
+"""
 
 DTYPES: Mapping[str, torch.dtype] = {name: dtype for dtype, name in DTYPE_NAMES.items()}
 """PyTorch's dtypes by name."""
@@ -101,16 +104,7 @@ def _empty(shape: tuple[int, ...], dtype: str, workload: Workload) -> Tensor:
 def _from_examples(
     model: nn.Module | Callable[..., object], workload: Workload, examples: Examples
 ) -> Arguments:
-    gradient = workload.input_gradient
-
-    def emptied(tensor: Tensor) -> Tensor:
-        copied = torch.empty_strided(
-            tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
-        )
-        return copied.requires_grad_(gradient and tensor.is_floating_point())
-
-    given = (examples,) if isinstance(examples, Tensor) else examples
-    given = tree_map_only(Tensor, emptied, given)
+    given = _emptied((examples,) if isinstance(examples, Tensor) else examples, workload)
     named = dict(given) if isinstance(given, Mapping) else {}
     positional = () if isinstance(given, Mapping) else tuple(given)
     names = _parameter_names(model)
@@ -130,6 +124,26 @@ def _from_examples(
         tensors=tensors,
         workload=replace(workload, inputs=specs, batch=batch),
     )
+
+
+def _emptied(value: Any, workload: Workload) -> Any:
+    """The same structure with tensors and shapes replaced by tensors on meta.
+
+    Mappings that are no dicts (a tokenizer's encoding) stay what they are.
+    """
+    if isinstance(value, Tensor):
+        copied = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+        return copied.requires_grad_(workload.input_gradient and value.is_floating_point())
+    if isinstance(value, InputSpec):
+        return _empty((workload.batch, *value.shape), value.dtype or workload.dtype, workload)
+    if isinstance(value, Mapping):
+        entries = {key: _emptied(entry, workload) for key, entry in value.items()}
+        return entries if type(value) is dict else type(value)(entries)  # type: ignore[call-arg]
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_emptied(entry, workload) for entry in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_emptied(entry, workload) for entry in value)
+    return value
 
 
 def _tensors_by_name(values: list[tuple[str, object]]) -> dict[str, Tensor]:

@@ -29,6 +29,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from weighbridge.errors import WeighError
+
 FOLDER = Path("build/every")
 SECONDS = 300
 """A network that takes longer than this to weigh has failed."""
@@ -183,12 +185,20 @@ def _documented(frontend: str, name: str) -> tuple[int | None, float | None]:
 
 
 def _default_configuration(kind: str, folder: str) -> Path:
-    """The default configuration of a type of network, as a file; causal language models where there are."""
+    """The default configuration of a type of network, as a file; with the head of a language model if it has one."""
+    from transformers.models.auto import modeling_auto
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
-    config = CONFIG_MAPPING[kind]()
-    head = MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(kind)
+    try:
+        config = CONFIG_MAPPING[kind]()
+    except Exception as error:
+        raise WeighError(f"no default configuration: {type(error).__name__}: {error}") from error
+    heads = (
+        modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES
+        if getattr(config, "is_encoder_decoder", False)
+        else modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )
+    head = heads.get(kind)
     if head is not None and not config.architectures:
         config.architectures = [head] if isinstance(head, str) else [head[0]]
     config.save_pretrained(folder)

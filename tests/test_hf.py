@@ -161,7 +161,7 @@ def test_the_length_is_said_and_can_be_given(read):
     )  # fmt: skip
     program = read(config)
     assert program.inputs[0].shape == (1, 40)
-    assert program.warnings == ("40 tokens a sequence; another length: --input 1024",)
+    assert program.warnings == ("40 tokens a sequence; another length: --input seq=1024",)
     assert program.modules[0].kind == "BertModel"
     assert read(config, tokens=7).warnings == ()
     assert program.workload.inputs[0] == InputSpec(shape=(40,), dtype="int64", name="input_ids")
@@ -218,24 +218,6 @@ def test_code_of_its_own_is_never_run(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(record))
     (tmp_path / "modeling.py").write_text("raise SystemExit('it ran')")
     message(WeighError, tmp_path, "names code of its own")
-
-
-def test_a_network_whose_inputs_are_not_known(read):
-    config = transformers.WhisperConfig(
-        d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2,
-        decoder_attention_heads=2, vocab_size=20,
-        pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
-    )  # fmt: skip
-    with pytest.raises(UsageError, match="WhisperModel takes input_features"):
-        read(config)
-
-
-def test_an_image_of_unknown_size(read):
-    class Bare:
-        num_channels = 3
-
-    with pytest.raises(UsageError, match="its configuration has no image_size"):
-        hf._image("net", Bare())
 
 
 def test_without_transformers(tmp_path, monkeypatch):

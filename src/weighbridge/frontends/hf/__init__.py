@@ -1,0 +1,77 @@
+"""transformers: a network from its configuration, `hf:path/to/config.json` or the folder that holds it.
+
+The configuration is read from disk and the network built from it, without weights and without asking
+any server. A configuration that brings its own code (`auto_map`) is refused: no code is ever run that
+the user did not write or install.
+
+The rooms: `configurations` reads the file, `architectures` finds the class and builds it, `inputs` knows
+what each kind of forward takes, `answers` says what holds of full sequences where transformers would
+look at values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from ...errors import UsageError
+from ...program import Program
+from ...workload import Workload
+from .answers import full_sequences as full_sequences
+
+
+def installed() -> bool:
+    """Whether transformers can be imported; without importing it."""
+    return find_spec("transformers") is not None and find_spec("torch") is not None
+
+
+def names() -> tuple[str, ...]:
+    """None: networks of transformers go by the path of their configuration."""
+    return ()
+
+
+def knows(name: str) -> bool:
+    """Whether the text is the path of a configuration."""
+    from .configurations import file_of
+
+    return file_of(Path(name)).is_file()
+
+
+def read(name: str, workload: Workload) -> Program:
+    """The network of the configuration at the path; without given inputs, what its kind of network takes.
+
+    An input with a name of forward's is that argument; one called `seq`, `target`, `image`, `frames` or
+    `audio` is a size, of which the arguments are made. What is not given comes from the configuration,
+    and where it says nothing, a usual size is taken and said so.
+
+    Raises:
+        UsageError: transformers is not installed, there is no such configuration, or it is not known
+            what forward takes.
+        WeighError: the configuration brings its own code, or the network cannot be built or run.
+    """
+    from .configurations import configuration, record_of
+
+    path = Path(name)
+    record = record_of(path)
+    if not installed():
+        raise UsageError("transformers is not installed", "try: pip install 'weighbridge[hf]'")
+    from ..torch import trace
+    from ..torch.building import build
+    from .architectures import class_of, make
+    from .inputs import with_inputs
+
+    config = configuration(path, record)
+    kind, remarks = class_of(config, record)
+    model = build(partial(make, kind, config), f"hf:{name}")
+    workload, more = with_inputs(model, config, workload, f"hf:{name}")
+    stem = path.name if path.is_dir() else path.stem
+    program = trace(
+        model,
+        workload,
+        network=kind.__name__ if stem == "config" else stem,
+        source=f"hf:{name}",
+        frontend="transformers",
+    )
+    return replace(program, warnings=(*program.warnings, *remarks, *more))

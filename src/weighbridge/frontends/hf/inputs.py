@@ -1,0 +1,436 @@
+"""Inputs: what a transformers network's forward takes, in the sizes that its configuration names.
+
+What is fed is what the network needs: its main input, whatever forward has no default for, the decoder's
+tokens where there is a decoder, and both sides of a network that compares a text with something else.
+Where text alone runs, images and sounds are left out. Each argument's shape is made of a few sizes (the
+length of a sequence, the image, the frames of a film, the samples of a sound); a size is the one asked
+for, else the configuration's, else a usual one, of which a remark tells.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...dims import Shape
+from ...errors import UsageError
+from ...workload import InputSpec, Workload
+from .configurations import Config, found, parts
+
+if TYPE_CHECKING:
+    from torch import nn
+
+LENGTH = 512
+"""Tokens in a sequence where none are asked for, or as many as the network takes if fewer."""
+
+IMAGE = 224
+"""Height and width of an image where neither is asked for and the configuration names none."""
+
+FRAMES = 16
+"""Images of a film where their number is neither asked for nor configured."""
+
+SECONDS = 10
+"""Length of a sound where none is asked for and the configuration names none."""
+
+SAMPLES = 16_000
+"""Samples of sound a second where the configuration does not say: what speech is stored at."""
+
+SPECTRA = 100
+"""Spectra a second: one every 10 ms, as speech recognition has them."""
+
+SIZES = ("seq", "target", "image", "frames", "audio")
+"""Sizes by name: tokens, tokens of the decoder, height and width, images of a film, samples or spectra."""
+
+_LONGEST = ("max_position_embeddings", "n_positions", "max_target_positions", "max_seq_len")
+
+
+class _Sizes:
+    """The sizes that inputs are made of: asked for, the configuration's, or usual ones with a remark."""
+
+    def __init__(self, model: nn.Module, config: Config, asked: Mapping[str, Shape]) -> None:
+        self.model = model
+        self.config = config
+        self.asked = asked
+        self.used: set[str] = set()
+        self.remarks: dict[str, str] = {}
+
+    def tokens(self) -> int:
+        """Tokens a sequence."""
+        return self._length("seq", "tokens a sequence", self._text())
+
+    def targets(self) -> int:
+        """Tokens that the decoder takes: as many as the encoder where that reads text too."""
+        if "target" not in self.asked and main_input(self.model) == "input_ids":
+            return self.tokens()
+        return self._length("target", "tokens for the decoder", self._text(decoder=True))
+
+    def image(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        # A list names the channels of every stage, of which none is the image's.
+        channels = self.number("num_channels", "in_channels", "in_chans") or 3
+        asked = self._asked("image")
+        if asked is not None and len(asked) == 3:
+            return (asked[0], asked[1], asked[2])
+        sides = asked or _sides(self._field("image_size", "input_size", "img_size"))
+        if sides is None:
+            self.remarks["image"] = f"images of {IMAGE} x {IMAGE}; another size: --input image=384"
+            sides = (IMAGE, IMAGE)
+        return (channels, sides[0], sides[-1])
+
+    def frames(self) -> int:
+        """Images of a film."""
+        asked = self._asked("frames")
+        return asked[0] if asked else self.number("num_frames", "frames_per_clip") or FRAMES
+
+    def samples(self) -> int:
+        """Samples of a sound."""
+        asked = self._asked("audio")
+        if asked is not None:
+            return asked[-1]
+        rate = self.number("sampling_rate", "sample_rate") or SAMPLES
+        self.remarks["audio"] = (
+            f"{SECONDS} seconds of sound at {rate:,} samples a second; another length: "
+            f"--input audio={rate}"
+        )
+        return SECONDS * rate
+
+    def spectra(self, longest: int | None = None) -> int:
+        """Spectra of a sound, one after the other; as many as the network takes where that is fixed."""
+        asked = self._asked("audio")
+        if asked is not None:
+            return asked[-1]
+        if longest is not None:
+            return longest
+        count = SECONDS * SPECTRA
+        self.remarks["audio"] = (
+            f"{count} spectra of sound; another number: --input audio={count // 2}"
+        )
+        return count
+
+    def width(self, *names: str) -> int:
+        """A width that the configuration must name.
+
+        Raises:
+            UsageError: it does not.
+        """
+        value = self.number(*names)
+        if value is not None:
+            return value
+        raise UsageError(
+            f"the inputs of {type(self.model).__name__} are not known: its configuration has no "
+            f"{' and no '.join(names)}",
+            "give each input by name, without the batch axis: --input name=3,224,224",
+        )
+
+    def number(self, *names: str) -> int | None:
+        """The first of these fields, where it is a whole number."""
+        value = self._field(*names)
+        return value if isinstance(value, int) else None
+
+    def has(self, *names: str) -> bool:
+        """Whether the configuration, or a part of it, has all these fields set."""
+        return all(self._field(name) is not None for name in names)
+
+    def check_used(self) -> None:
+        """Refuses a size that nothing was made of.
+
+        Raises:
+            UsageError: the network has no input of that kind.
+        """
+        for name in self.asked:
+            if name not in self.used:
+                raise UsageError(
+                    f"{type(self.model).__name__} takes no input that {name} is a size of",
+                    f"its forward takes ({', '.join(_parameters(self.model))})",
+                )
+
+    def _asked(self, name: str) -> Shape | None:
+        self.used.add(name)
+        return self.asked.get(name)
+
+    def _field(self, *names: str) -> object:
+        return found(self.config, *names)
+
+    def _length(self, name: str, what: str, text: Config) -> int:
+        asked = self._asked(name)
+        if asked is not None:
+            return asked[0]
+        longest = next(
+            (v for key in _LONGEST if isinstance(v := getattr(text, key, None), int) and v > 0),
+            LENGTH,
+        )
+        length = min(LENGTH, longest)
+        self.remarks[name] = f"{length} {what}; another length: --input {name}=1024"
+        return length
+
+    def _text(self, *, decoder: bool = False) -> Config:
+        """The configuration of the part that reads text."""
+        if decoder:
+            return self.config.get_text_config(decoder=True)
+        return self.config.get_text_config()
+
+
+def _pixels(sizes: _Sizes) -> Shape:
+    if any(getattr(part, "num_frames", None) for part in parts(sizes.config)):
+        return (sizes.frames(), *sizes.image())
+    return sizes.image()
+
+
+def _film(sizes: _Sizes) -> Shape:
+    return (sizes.frames(), *sizes.image())
+
+
+def _spectrogram(sizes: _Sizes) -> Shape:
+    """Spectra of sound in the layout of the network's family."""
+    if sizes.has("input_feat_per_channel"):  # Speech2Text: (T, F)
+        return (sizes.spectra(), sizes.width("input_feat_per_channel"))
+    if sizes.has("feature_projection_input_dim"):  # Wav2Vec2-BERT, SeamlessM4T: (T, F)
+        return (sizes.spectra(), sizes.width("feature_projection_input_dim"))
+    if sizes.has(
+        "spec_size"
+    ):  # CLAP: (1, T, F), four spectra in a row of the image it makes of them
+        bins = sizes.width("num_mel_bins")
+        size = sizes.width("spec_size")
+        return (1, sizes.spectra(size * size // bins), bins)
+    if sizes.has(
+        "num_mel_bins", "max_source_positions"
+    ):  # Whisper: (F, T), halved by a convolution
+        longest = 2 * sizes.width("max_source_positions")
+        return (sizes.width("num_mel_bins"), sizes.spectra(longest))
+    return (sizes.spectra(), sizes.width("num_mel_bins", "input_size", "hidden_size"))
+
+
+def _sound(sizes: _Sizes) -> Shape:
+    """Sound: samples, samples of a channel for codecs, or spectra (T, F)."""
+    if sizes.has("num_mel_bins", "frequency_stride"):  # the audio spectrogram transformer
+        return (sizes.spectra(sizes.width("max_length")), sizes.width("num_mel_bins"))
+    if sizes.has("speech_decoder_prenet_layers"):  # SpeechT5 without its prenet: (T, H)
+        return (sizes.spectra(), sizes.width("hidden_size"))
+    if any(sizes.has(codec) for codec in ("codebook_size", "codebook_dim", "audio_channels")):
+        return (1, sizes.samples())
+    return (sizes.samples(),)
+
+
+def _anything(sizes: _Sizes) -> Shape:
+    """Perceiver's input: what its preprocessor reads, or vectors where it has none."""
+    preprocessor = type(getattr(sizes.model, "input_preprocessor", None)).__name__
+    if "Text" in preprocessor:
+        return (sizes.tokens(),)
+    if "Image" in preprocessor:
+        return sizes.image()
+    return (sizes.tokens(), sizes.width("d_model"))
+
+
+def _past(sizes: _Sizes) -> Shape:
+    """A time series up to now: (T,), or (T, channels)."""
+    steps = sizes.width("context_length") + max(found(sizes.config, "lags_sequence") or [0])
+    channels = sizes.number("num_input_channels")
+    return (steps,) if channels is None else (steps, channels)
+
+
+def _along_past(name: str) -> Callable[[_Sizes], Shape]:
+    return lambda sizes: (_past(sizes)[0], sizes.width(name))
+
+
+def _tokens(sizes: _Sizes) -> Shape:
+    return (sizes.tokens(),)
+
+
+def _vectors(*names: str) -> Callable[[_Sizes], Shape]:
+    """A vector of the configuration's width for every token."""
+    return lambda sizes: (sizes.tokens(), sizes.width(*names))
+
+
+_SHAPES: Mapping[str, Callable[[_Sizes], Shape]] = {
+    "input_ids": _tokens,
+    "attention_mask": _tokens,
+    "decoder_input_ids": lambda sizes: (sizes.targets(),),
+    "qformer_input_ids": _tokens,
+    "token_type_ids": _tokens,
+    "bbox": lambda sizes: (sizes.tokens(), 4),
+    "inputs_embeds": _vectors("hidden_size"),
+    "hidden_states": _vectors("hidden_size"),
+    "query_embeds": lambda sizes: (
+        sizes.number("num_query_tokens") or 32, sizes.width("hidden_size"),
+    ),
+    "encoder_hidden_states": lambda sizes: (
+        sizes.tokens(), sizes.width("encoder_hidden_size", "cross_attention_hidden_size"),
+    ),
+    "pixel_values": _pixels,
+    "image": lambda sizes: sizes.image(),
+    "pixel_values_videos": _film,
+    "input_features": _spectrogram,
+    "input_values": _sound,
+    "audio_values": _sound,
+    "decoder_input_values": lambda sizes: (sizes.targets(), sizes.width("hidden_size")),
+    "spectrogram": lambda sizes: (sizes.spectra(), sizes.width("model_in_dim")),
+    "mel_spectrogram": lambda sizes: (sizes.width("mel_dim"), sizes.spectra()),
+    "flattened_patches": lambda sizes: (  # two numbers say where a patch lies
+        2048, 2 + 3 * sizes.width("patch_size") ** 2,
+    ),
+    "visual_feats": lambda sizes: (36, sizes.width("visual_feat_dim")),
+    "visual_pos": lambda sizes: (36, sizes.width("visual_pos_dim")),
+    "inputs": _anything,
+    "states": _vectors("state_dim"),
+    "actions": _vectors("act_dim"),
+    "rewards": lambda sizes: (sizes.tokens(), 1),
+    "returns_to_go": lambda sizes: (sizes.tokens(), 1),
+    "timesteps": _tokens,
+    "past_values": _past,
+    "past_observed_mask": _past,
+    "past_time_features": _along_past("num_time_features"),
+    "future_values": lambda sizes: (sizes.width("prediction_length"),),
+    "future_time_features": lambda sizes: (
+        sizes.width("prediction_length"), sizes.width("num_time_features"),
+    ),
+}  # fmt: skip
+"""The shape of each argument of forward that is known, without the batch axis."""
+
+_INTEGERS = frozenset({"bbox", "timesteps", "attention_mask"})
+"""Arguments that are whole numbers though they are not called `..._ids`."""
+
+_COMPARED = ("input_ids", "pixel_values", "pixel_values_videos", "input_features", "input_values")
+"""What networks take that compare a text with something else."""
+
+_FED: Mapping[str, tuple[str, ...]] = {
+    "bridgetower": ("input_ids", "pixel_values"),
+    "bros": ("input_ids", "bbox"),
+    "blip_2_qformer": ("query_embeds", "encoder_hidden_states"),
+    "decision_transformer": (
+        "states", "actions", "rewards", "returns_to_go", "timesteps", "attention_mask",
+    ),
+    "instructblip_qformer": ("input_ids", "query_embeds", "encoder_hidden_states"),
+    "instructblipvideo_qformer": ("input_ids", "query_embeds", "encoder_hidden_states"),
+    "kosmos-2": ("input_ids",),
+    "kosmos-2.5": ("input_ids",),
+    "lxmert": ("input_ids", "visual_feats", "visual_pos"),
+    "sam3": ("input_ids", "pixel_values"),
+    "udop": ("input_ids", "bbox", "decoder_input_ids"),
+    "vilt": ("input_ids", "pixel_values"),
+}  # fmt: skip
+"""What networks are fed whose forward does not tell, by type: arguments that it only says are optional."""
+
+
+def with_inputs(
+    model: nn.Module, config: Config, workload: Workload, source: str
+) -> tuple[Workload, tuple[str, ...]]:
+    """The workload with the inputs of the network, and remarks on the sizes that were chosen here.
+
+    A single input without a name is the main one, or where it has a single axis, the main one's length.
+
+    Raises:
+        UsageError: an input is given that forward does not have, or one is not given that it needs and
+            nothing is known about.
+    """
+    given = _named(model, workload.inputs)
+    if given is None:
+        return workload, ()
+    names = _parameters(model)
+    asked = {name: spec.shape for name, spec in given.items() if _is_size(name, spec, names)}
+    tensors = {name: spec for name, spec in given.items() if name not in asked}
+    unknown = [name for name in tensors if name not in names]
+    if unknown:
+        raise UsageError(
+            f"{type(model).__name__} has no input called {unknown[0]!r}",
+            f"its forward takes ({', '.join(names)})",
+            f"sizes by name: {', '.join(SIZES)}",
+        )
+    sizes = _Sizes(model, config, asked)
+    inputs = [
+        _typed(tensors[name]) if name in tensors else _made(name, sizes, source)
+        for name in dict.fromkeys((*_needed(model, config, names), *tensors))
+    ]
+    sizes.check_used()
+    return replace(workload, inputs=tuple(inputs)), tuple(sizes.remarks.values())
+
+
+def main_input(model: nn.Module) -> str:
+    """The argument of forward that carries what the network is about."""
+    names = _parameters(model)
+    said = getattr(model, "main_input_name", "input_ids")
+    for name in (said, *_COMPARED, *_SHAPES) if isinstance(said, str) else (*said, *_COMPARED):
+        if name in names:
+            return str(name)
+    return names[0] if names else "input_ids"
+
+
+def _named(model: nn.Module, given: tuple[InputSpec, ...]) -> dict[str, InputSpec] | None:
+    """The given inputs by name; None where they are given by their place in forward."""
+    bare = [spec for spec in given if spec.name is None]
+    if len(bare) > 1:
+        return None
+    named = {spec.name: spec for spec in given if spec.name is not None}
+    for spec in bare:
+        main = main_input(model)
+        name = _LENGTH_OF.get(main, main) if len(spec.shape) == 1 else main
+        named[name] = replace(spec, name=name)
+    return named
+
+
+_LENGTH_OF: Mapping[str, str] = {
+    "input_ids": "seq",
+    "pixel_values": "image",
+    "pixel_values_videos": "image",
+    "input_features": "audio",
+    "input_values": "audio",
+}
+"""The size that a single number stands for, by what the network is about."""
+
+
+def _is_size(name: str, spec: InputSpec, names: tuple[str, ...]) -> bool:
+    return name in SIZES and (name not in names or len(spec.shape) == 1)
+
+
+def _needed(model: nn.Module, config: Config, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The arguments that forward must be given."""
+    listed = _FED.get(config.model_type)
+    if listed is not None and set(listed) <= set(names):
+        return listed
+    parameters = inspect.signature(model.forward).parameters
+    needed = {main_input(model)}
+    needed |= {name for name in names if parameters[name].default is inspect.Parameter.empty}
+    if hasattr(model, "get_text_features"):
+        needed |= {name for name in _COMPARED if name in names}
+    if getattr(config, "is_encoder_decoder", False) or "input_ids" not in needed:
+        needed |= {"decoder_input_ids", "decoder_input_values"} & set(names)
+    return tuple(name for name in names if name in needed)
+
+
+def _made(name: str, sizes: _Sizes, source: str) -> InputSpec:
+    shape = _SHAPES.get(name)
+    if shape is None:
+        raise UsageError(
+            f"no shape is known for {name}, which {type(sizes.model).__name__} needs ({source})",
+            f"its forward takes ({', '.join(_parameters(sizes.model))})",
+            f"give it by name, without the batch axis: --input {name}=3,224,224",
+        )
+    return _typed(InputSpec(shape=tuple(int(size) for size in shape(sizes)), name=name))
+
+
+def _typed(spec: InputSpec) -> InputSpec:
+    """The input with whole numbers where its name says so and nobody said otherwise."""
+    assert spec.name is not None
+    whole = spec.name.endswith("_ids") or spec.name in _INTEGERS
+    if spec.name == "inputs":
+        whole = len(spec.shape) == 1
+    return replace(spec, dtype="int64") if whole and spec.dtype is None else spec
+
+
+def _parameters(model: nn.Module) -> tuple[str, ...]:
+    """The names of forward's arguments."""
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    found = inspect.signature(model.forward).parameters.items()
+    return tuple(name for name, each in found if each.kind not in variadic)
+
+
+def _sides(size: object) -> Shape | None:
+    """Height and width, where one number means a square."""
+    if isinstance(size, int):
+        return (size, size)
+    if isinstance(size, Mapping):
+        return (int(size["height"]), int(size["width"])) if "height" in size else None
+    if isinstance(size, list | tuple) and size and all(isinstance(side, int) for side in size):
+        return tuple(size)
+    return None

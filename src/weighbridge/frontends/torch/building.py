@@ -47,6 +47,9 @@ def build(make: Callable[[], nn.Module], network: str) -> nn.Module:
                 with place():
                     return make()
         except Exception as error:
+            same = repr(error) == repr(last)
             last = error
+            if same:  # it has nothing to do with where tensors lie, and the next place has a cost
+                break
     assert last is not None
     raise WeighError(f"{network} cannot be built: {type(last).__name__}: {last}") from last

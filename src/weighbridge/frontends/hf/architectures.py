@@ -83,11 +83,10 @@ def _usual(config: Config) -> Kind | None:
         return None
     own = list(_own(module, config))
     stem = type(config).__name__.removesuffix("Config")
-    for fits in (lambda name: name == f"{stem}Model", lambda name: name.endswith("Model")):
-        for each in own:
-            if fits(each.__name__):
-                return each
-    return own[-1] if own else None
+    bare = [each for each in own if each.__name__.endswith("Model")]
+    same = [each for each in bare if each.__name__ == f"{stem}Model"]
+    # Of what is left the last is the whole: a module defines parts before what holds them.
+    return next(iter((*same, *bare, *reversed(own))), None)
 
 
 def _module(config: Config) -> ModuleType | None:

@@ -43,6 +43,10 @@ _READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
 Key = tuple[int, tuple[int, ...], torch.dtype, int, tuple[int, ...]]
 
 
+class MemoryLimitError(Exception):
+    """A step on real data grew larger than it may."""
+
+
 class _Watch(weakref.ref[torch.UntypedStorage]):
     """Tells when a storage is freed, and which one it was."""
 
@@ -55,11 +59,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Writes down the operators that run while it is entered.
 
     `phase` says which part of the step runs now; operators of autograd's are backward in any case.
+    `home` is the device that the network lives on: what happens elsewhere is none of its own. With a
+    `limit`, tensors that together hold more bytes than that stop the run.
     """
 
-    def __init__(self, scopes: Scopes) -> None:
+    def __init__(self, scopes: Scopes, *, home: str = "meta", limit: int | None = None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.scopes = scopes
+        self.home = home
+        self.limit = limit
+        self._live = 0
+        self._host: set[int] = set()
         self.phase: Phase = "forward"
         self.ops: list[Op] = []
         self._failure: tuple[Exception, OpOverload] | None = None
@@ -118,7 +128,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return
         made = tensors_in(args[:1]) if how.writes_first else tensors_in((result,))
         known = made or tensors_in(args)
-        if known and known[0].device.type == "cpu":
+        if known and (
+            known[0].device.type != self.home
+            or (self._host and known[0].untyped_storage()._cdata in self._host)
+        ):
             return  # counters and the like that live on the host: nothing of the network's
         if how.handling is Handling.ALLOCATES:
             for tensor in made:
@@ -278,6 +291,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name=name,
         )
 
+    def leave_to_host(self, values: Values) -> None:
+        """Says that a tensor is a counter of the host's, also where the network lives there."""
+        self._host.add(values.untyped_storage()._cdata)
+
     def own(self, values: Values, owner: str) -> None:
         """Says to which module's parameter a tensor belongs while that is updated."""
         self._owners[self.tensor(values).storage] = owner
@@ -336,11 +353,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._sizes.append(storage.nbytes())
         self._births.append(birth)
         self._roles.append(role)
+        self._live += storage.nbytes()
+        if self.limit is not None and self._live > self.limit:
+            raise MemoryLimitError(f"tensors of {self._live} bytes, the limit is {self.limit}")
         return watch.id
 
     def _freed(self, watch: weakref.ref[torch.UntypedStorage]) -> None:
         assert isinstance(watch, _Watch)
         del self._watches[watch.address]
+        self._live -= self._sizes[watch.id]
         self._deaths[watch.id] = len(self.ops) - 1
 
     # -- the end ---------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Interception: the calls that must not reach PyTorch as they are when there is no data.
 
 - Scaled dot-product attention is taken whole (`attention`), also from within multi-head attention.
+- So are the grouped products of a mixture of experts (`experts`).
 - Dropout out of place runs as accelerators run it, with a mask of a byte an element.
 - Tensors that the network makes, or moves to a device by name, stay on meta.
 - Where a function is the network, the weights that it reaches for are replaced by twins on meta.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +23,7 @@ from torch.utils._pytree import tree_map_only
 
 from ...program import Role
 from .attention import attend, scaled_dot_product_attention
+from .experts import grouped_mm, multiply_grouped
 from .recording import Recorder
 from .twin import on_meta
 
@@ -50,6 +53,7 @@ class Interception(TorchFunctionMode):
             functional.dropout: self._dropout,
             torch.dropout: lambda x, p, train: self._dropout(x, p, train),
             functional.multi_head_attention_forward: self._multi_head,
+            grouped_mm: partial(multiply_grouped, recorder),
             Tensor.to: _stay,
         }
 

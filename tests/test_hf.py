@@ -24,12 +24,12 @@ pytestmark = pytest.mark.torch
 def read(tmp_path):
     """Writes a configuration to disk and reads the network back from it."""
 
-    def written(config, architecture=None, tokens=None, **settings):
+    def written(config, architecture=None, tokens=None, inputs=(), **settings):
         if architecture is not None:
             config.architectures = [architecture]
         config.save_pretrained(tmp_path)
-        inputs = (InputSpec(shape=(tokens,)),) if tokens else ()
-        return hf.read(str(tmp_path), Workload(inputs=inputs, **settings))
+        given = (InputSpec(shape=(tokens,)),) if tokens else inputs
+        return hf.read(str(tmp_path), Workload(inputs=given, **settings))
 
     return written
 
@@ -224,3 +224,230 @@ def test_without_transformers(tmp_path, monkeypatch):
     (tmp_path / "config.json").write_text('{"model_type": "bert"}')
     monkeypatch.setattr(hf, "find_spec", lambda _: None)
     message(UsageError, tmp_path, "transformers is not installed")
+
+
+# -- one network of each family, by hand ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("window", "T"), [(4, 10), (16, 10)])
+def test_mistral_with_a_sliding_window(read, window, T):
+    h, f, layers, heads, groups, V = 32, 48, 2, 4, 2, 50
+    config = transformers.MistralConfig(
+        hidden_size=h, intermediate_size=f, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=groups, head_dim=h // heads, vocab_size=V, sliding_window=window,
+    )  # fmt: skip
+    program = read(config, "MistralForCausalLM", tokens=T)
+    products = layers * (2 * h * h + 2 * h * groups * h // heads + 3 * h * f) + h * V
+    # a window that the sequence does not fill changes nothing; a narrower one comes as a mask over all
+    # T*T pairs, which a kernel computes before it drops them
+    pairs = T * T if window < T else T * (T + 1) // 2
+    assert macs(program) == (products * T + layers * 2 * pairs * h, 0)
+
+
+def test_gemma_whose_heads_are_wider_than_its_width(read):
+    h, f, layers, heads, d, V, T = 32, 64, 2, 4, 16, 40, 9
+    config = transformers.GemmaConfig(
+        hidden_size=h, intermediate_size=f, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=1, head_dim=d, vocab_size=V,
+    )  # fmt: skip
+    program = read(config, "GemmaForCausalLM", tokens=T)
+    # queries and output h x heads*d, one head of keys and values h x d; three h x f; the table is the head
+    layer = 2 * h * heads * d + 2 * h * d + 3 * h * f
+    assert parameters(program).total == V * h + layers * (layer + 2 * h) + h
+    products = (layers * layer + h * V) * T
+    assert macs(program) == (products + layers * 2 * (T * (T + 1) // 2) * heads * d, 0)
+
+
+def test_qwen2_with_biases(read):
+    h, f, layers, heads, groups, V, T = 32, 48, 2, 4, 2, 50, 7
+    d = h // heads
+    config = transformers.Qwen2Config(
+        hidden_size=h, intermediate_size=f, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=groups, vocab_size=V, tie_word_embeddings=False,
+    )  # fmt: skip
+    program = read(config, "Qwen2ForCausalLM", tokens=T)
+    layer = 2 * h * h + 2 * h * groups * d + 3 * h * f
+    # queries, keys and values have biases
+    assert parameters(program).total == (
+        2 * V * h + layers * (layer + h + 2 * groups * d + 2 * h) + h
+    )
+    products = (layers * layer + h * V) * T
+    assert macs(program) == (products + layers * 2 * (T * (T + 1) // 2) * h, 0)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_mixtral_sends_every_token_to_a_few_experts(read, training):
+    h, f, layers, heads, groups, experts, chosen, V, T = 32, 48, 2, 4, 2, 6, 2, 50, 8
+    d = h // heads
+    config = transformers.MixtralConfig(
+        hidden_size=h, intermediate_size=f, num_hidden_layers=layers, num_attention_heads=heads,
+        num_key_value_heads=groups, head_dim=d, num_local_experts=experts, num_experts_per_tok=chosen,
+        vocab_size=V,
+    )  # fmt: skip
+    program = read(
+        config, "MixtralForCausalLM", tokens=T, mode="training" if training else "inference"
+    )
+    attention = 2 * h * h + 2 * h * groups * d
+    expert = 3 * h * f
+    # all experts are held, and a router of h x experts
+    assert parameters(program).total == (
+        2 * V * h + layers * (attention + h * experts + experts * expert + 2 * h) + h
+    )
+    # but a token meets `chosen` of them
+    products = (layers * (attention + h * experts + chosen * expert) + h * V) * T
+    pairs = layers * (T * (T + 1) // 2) * h
+    found = compute(program)
+    backward = 2 * products + 5 * pairs if training else 0
+    assert (found.forward.macs, found.backward.macs) == (products + 2 * pairs, backward)
+    # two grouped products a layer: gate and up side by side, and down
+    grouped = [op for op in program.ops if op.kind == "grouped_matmul" and op.phase == "forward"]
+    assert [op.inputs[1].shape for op in grouped] == layers * [(experts, h, 2 * f), (experts, f, h)]
+
+
+def test_bart_whose_decoder_looks_at_its_encoder(read):
+    h, f, layers, V, T, S = 32, 48, 2, 60, 10, 6
+    config = transformers.BartConfig(
+        d_model=h, encoder_ffn_dim=f, decoder_ffn_dim=f, encoder_layers=layers, decoder_layers=layers,
+        encoder_attention_heads=4, decoder_attention_heads=4, vocab_size=V, max_position_embeddings=20,
+    )  # fmt: skip
+    config.architectures = ["BartForConditionalGeneration"]
+    program = read(
+        config, inputs=(InputSpec(shape=(T,), name="seq"), InputSpec(shape=(S,), name="target"))
+    )
+    assert [t.shape for t in program.inputs] == [(1, T), (1, S)]
+    encoder = (4 * h * h + 2 * h * f) * T + 2 * T * T * h
+    # the decoder's own attention is causal; the other reads T keys and values, made from the encoder's
+    decoder = (
+        (6 * h * h + 2 * h * f) * S + 2 * h * h * T + 2 * (S * (S + 1) // 2) * h + 2 * S * T * h
+    )
+    assert macs(program) == (layers * (encoder + decoder) + h * V * S, 0)
+
+
+def test_whisper_hears_thirty_seconds(read):
+    h, f, layers, V, bins, P, S = 32, 48, 2, 60, 20, 50, 12
+    config = transformers.WhisperConfig(
+        d_model=h, encoder_ffn_dim=f, decoder_ffn_dim=f, encoder_layers=layers, decoder_layers=layers,
+        encoder_attention_heads=4, decoder_attention_heads=4, vocab_size=V, num_mel_bins=bins,
+        max_source_positions=P, max_target_positions=20,
+        pad_token_id=0, bos_token_id=0, eos_token_id=0, decoder_start_token_id=0,
+    )  # fmt: skip
+    program = read(
+        config, "WhisperForConditionalGeneration", inputs=(InputSpec(shape=(S,), name="target"),)
+    )
+    # 2 P spectra go in, and a second convolution of stride 2 leaves the P positions that there are
+    assert [t.shape for t in program.inputs] == [(1, bins, 2 * P), (1, S)]
+    assert program.warnings == ()
+    convolutions = 3 * bins * h * 2 * P + 3 * h * h * P
+    encoder = (4 * h * h + 2 * h * f) * P + 2 * P * P * h
+    decoder = (
+        (6 * h * h + 2 * h * f) * S + 2 * h * h * P + 2 * (S * (S + 1) // 2) * h + 2 * S * P * h
+    )
+    assert macs(program) == (convolutions + layers * (encoder + decoder) + h * V * S, 0)
+
+
+def test_clip_sees_and_reads(read):
+    h, f, layers, V, side, patch, T, out = 32, 48, 2, 60, 32, 8, 7, 16
+    both = {
+        "hidden_size": h, "intermediate_size": f, "num_hidden_layers": layers, "num_attention_heads": 4,
+        "projection_dim": out,
+    }  # fmt: skip
+    config = transformers.CLIPConfig(
+        text_config={**both, "vocab_size": V, "max_position_embeddings": 20, "eos_token_id": 3},
+        vision_config={**both, "image_size": side, "patch_size": patch},
+        projection_dim=out,
+    )
+    program = read(config, tokens=T)
+    assert [t.shape for t in program.inputs] == [(1, T), (1, 3, side, side)]
+    P = (side // patch) ** 2 + 1
+    text = (4 * h * h + 2 * h * f) * T + 2 * (T * (T + 1) // 2) * h
+    image = (4 * h * h + 2 * h * f) * P + 2 * P * P * h
+    patches = (P - 1) * 3 * patch * patch * h
+    # two projections, and one text compared with one image
+    assert macs(program) == (layers * (text + image) + patches + 2 * h * out + out, 0)
+
+
+def test_the_image_of_detr_has_the_size_that_is_asked_for(read):
+    h, f, layers, Q = 32, 48, 1, 5
+    config = transformers.DetrConfig(
+        use_timm_backbone=False, use_pretrained_backbone=False, backbone=None,
+        backbone_config=transformers.ResNetConfig(
+            embedding_size=4, hidden_sizes=[8], depths=[1], layer_type="basic", out_features=["stage1"],
+        ),
+        d_model=h, encoder_ffn_dim=f, decoder_ffn_dim=f, encoder_layers=layers, decoder_layers=layers,
+        encoder_attention_heads=4, decoder_attention_heads=4, num_queries=Q, num_labels=3,
+    )  # fmt: skip
+    program = read(
+        config, "DetrForObjectDetection", inputs=(InputSpec(shape=(32, 64), name="image"),)
+    )
+    assert program.inputs[0].shape == (1, 3, 32, 64)
+    # 7x7 stride 2 and a pooling of stride 2: 8 x 16 places, T of them; one block of two 3x3 and a 1x1
+    T = 8 * 16
+    backbone = 49 * 3 * 4 * 16 * 32 + (9 * 4 * 8 + 9 * 8 * 8 + 4 * 8) * T
+    encoder = (4 * h * h + 2 * h * f) * T + 2 * T * T * h
+    decoder = (6 * h * h + 2 * h * f) * Q + 2 * h * h * T + 2 * Q * Q * h + 2 * Q * T * h
+    heads = (h * 4 + 2 * h * h + h * 4) * Q  # three kinds and none; a box from three layers
+    found = compute(program)
+    assert found.forward.macs == backbone + 8 * h * T + layers * (encoder + decoder) + heads
+
+
+def test_mamba_scans_its_sequence(read):
+    h, E, N, R, K, layers, V, T = 16, 32, 4, 2, 4, 2, 50, 6
+    config = transformers.MambaConfig(
+        hidden_size=h, expand=2, state_size=N, time_step_rank=R, conv_kernel=K, num_hidden_layers=layers,
+        vocab_size=V,
+    )  # fmt: skip
+    program = read(config, "MambaForCausalLM", tokens=T)
+    # in to twice E; a depthwise convolution, whose padding in front runs on behind and is cut off; to a
+    # step's R and two states; R to E; T steps of E states of N read out; and out
+    layer = (
+        h * 2 * E * T
+        + E * K * (T + K - 1)
+        + E * (R + 2 * N) * T
+        + R * E * T
+        + E * N * T
+        + E * h * T
+    )
+    assert macs(program) == (layers * layer + h * V * T, 0)
+
+
+def test_layoutlm_knows_where_its_words_are(read):
+    h, f, layers, V, T, P, places = 32, 48, 2, 60, 9, 20, 100
+    config = transformers.LayoutLMConfig(
+        hidden_size=h, intermediate_size=f, num_hidden_layers=layers, num_attention_heads=4,
+        vocab_size=V, max_position_embeddings=P, max_2d_position_embeddings=places,
+    )  # fmt: skip
+    program = read(config, "LayoutLMModel", tokens=T)
+    layer = 4 * (h * h + h) + (h * f + f) + (f * h + h) + 4 * h
+    # tables of x, y, heights and widths beside BERT's; the pooler reads one token
+    tables = (V + P + 2 + 4 * places) * h + 2 * h
+    assert parameters(program).total == tables + layers * layer + h * h + h
+    expected = layers * ((4 * h * h + 2 * h * f) * T + 2 * T * T * h) + h * h
+    assert macs(program) == (expected, 0)
+
+
+def test_wav2vec2_hears_samples(read):
+    h, f, layers, c, samples = 32, 48, 2, 8, 400
+    config = transformers.Wav2Vec2Config(
+        hidden_size=h, intermediate_size=f, num_hidden_layers=layers, num_attention_heads=4,
+        conv_dim=(c, c), conv_kernel=(10, 4), conv_stride=(5, 2), num_feat_extract_layers=2,
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2, feat_extract_norm="group",
+    )  # fmt: skip
+    program = read(config, "Wav2Vec2Model", inputs=(InputSpec(shape=(samples,), name="audio"),))
+    first = (samples - 10) // 5 + 1
+    T = (first - 4) // 2 + 1
+    features = 10 * c * first + 4 * c * c * T
+    # an even kernel of positions, padded by half on both sides, makes one place more, which is cut off
+    positions = 4 * h * h // 2 * (T + 1)
+    transformer = layers * ((4 * h * h + 2 * h * f) * T + 2 * T * T * h)
+    found = compute(program)
+    assert found.forward.macs == features + c * h * T + positions + transformer
+
+
+def test_bert_of_t5_is_only_its_encoder(read):
+    h, f, layers, heads, V, T = 32, 64, 2, 4, 60, 10
+    config = transformers.T5Config(
+        d_model=h, d_kv=h // heads, d_ff=f, num_layers=layers, num_heads=heads, vocab_size=V,
+    )  # fmt: skip
+    program = read(config, "T5EncoderModel", tokens=T)
+    assert [t.name for t in program.inputs] == ["input_ids"]
+    assert macs(program) == (layers * ((4 * h * h + 2 * h * f) * T + 2 * T * T * h), 0)

@@ -17,7 +17,7 @@ Answer = Callable[..., object]
 
 
 def _nothing(*_: object, **__: object) -> None:
-    """No packed sequences, nothing to warn of."""
+    """No packed sequences, nothing to warn of, and nothing amiss in values that are not there."""
 
 
 def _yes(*_: object, **__: object) -> bool:
@@ -35,12 +35,17 @@ def _without_padding(before: Answer) -> Answer:
 
 
 _ANSWERS: tuple[tuple[str, str, Callable[[Answer], Answer]], ...] = (
-    ("masking_utils", "find_packed_sequence_indices", lambda _: _nothing),
-    ("masking_utils", "fast_all", lambda _: _yes),
-    ("masking_utils", "_ignore_bidirectional_mask_sdpa", _without_padding),
-    ("modeling_utils", "PreTrainedModel.warn_if_padding_and_no_attention_mask", lambda _: _nothing),
+    ("transformers.masking_utils", "find_packed_sequence_indices", lambda _: _nothing),
+    ("transformers.masking_utils", "fast_all", lambda _: _yes),
+    ("transformers.masking_utils", "_ignore_bidirectional_mask_sdpa", _without_padding),
+    (
+        "transformers.modeling_utils",
+        "PreTrainedModel.warn_if_padding_and_no_attention_mask",
+        lambda _: _nothing,
+    ),
+    ("torch", "_check_tensor_all_with", lambda _: _nothing),
 )
-"""Module of transformers, function, and what answers in its place given the function itself."""
+"""Module, function in it, and what answers in its place given the function itself."""
 
 
 @contextmanager
@@ -49,10 +54,13 @@ def full_sequences() -> Iterator[None]:
 
     Does nothing where transformers is not loaded.
     """
+    if "transformers" not in sys.modules:
+        yield
+        return
     before: list[tuple[object, str, Answer]] = []
     for module, path, answer in _ANSWERS:
         *owners, name = path.split(".")
-        owner: object = sys.modules.get(f"transformers.{module}")
+        owner: object = sys.modules.get(module)
         for each in owners:
             owner = getattr(owner, each, None)
         function = getattr(owner, name, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +65,10 @@ def _named(name: str, config: Config) -> Kind | None:
     """The class of that name, wherever transformers keeps it; None where it has none."""
     import transformers
 
-    module = _module(config)
-    kind = getattr(module, name, None) if module is not None else None
-    return getattr(transformers, name, None) if kind is None else kind
+    for module in _modules(config):
+        if hasattr(module, name):
+            return getattr(module, name)
+    return getattr(transformers, name, None)
 
 
 def _usual(config: Config) -> Kind | None:
@@ -78,10 +80,7 @@ def _usual(config: Config) -> Kind | None:
     kind = kinds[0] if isinstance(kinds, list | tuple) else kinds
     if kind is not None and _takes(kind, config) and _runs(kind):
         return kind
-    module = _module(config)
-    if module is None:
-        return None
-    own = list(_own(module, config))
+    own = [each for module in _modules(config) for each in _own(module, config)]
     stem = type(config).__name__.removesuffix("Config")
     bare = [each for each in own if each.__name__.endswith("Model")]
     same = [each for each in bare if each.__name__ == f"{stem}Model"]
@@ -89,16 +88,12 @@ def _usual(config: Config) -> Kind | None:
     return next(iter((*same, *bare, *reversed(own))), None)
 
 
-def _module(config: Config) -> ModuleType | None:
-    """The module with the networks of the configuration's type, which lies beside its own."""
-    home, _, file = type(config).__module__.rpartition(".")
-    name = f"{home}.{file.replace('configuration_', 'modeling_')}"
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name == name:
-            return None
-        raise
+def _modules(config: Config) -> Iterator[ModuleType]:
+    """The modules with the networks of the configuration's type, which lie beside its own."""
+    home = type(config).__module__.rpartition(".")[0]
+    for folder in import_module(home).__path__:
+        for file in sorted(Path(folder).glob("modeling_*.py")):
+            yield import_module(f"{home}.{file.stem}")
 
 
 def _own(module: ModuleType, config: Config) -> Iterator[Kind]:

@@ -94,8 +94,8 @@ def parts(config: Config) -> Iterator[Config]:
 
 def found(config: Config, *names: str) -> Any:
     """The first of the fields that the configuration or a part of it has set; None where none has."""
-    for part in parts(config):
-        for name in names:
+    for name in names:
+        for part in parts(config):
             value = getattr(part, name, None)
             if value is not None:
                 return value

@@ -194,6 +194,8 @@ def _spectrogram(sizes: _Sizes) -> Shape:
         bins = sizes.width("num_mel_bins")
         size = sizes.width("spec_size")
         return (1, sizes.spectra(size * size // bins), bins)
+    if sizes.has("num_mel_attn_blocks"):  # CLVP: (F, T)
+        return (sizes.width("feature_size"), sizes.spectra())
     if sizes.has(
         "num_mel_bins", "max_source_positions"
     ):  # Whisper: (F, T), halved by a convolution

@@ -216,13 +216,27 @@ def test_the_whole_network_folds_into_one_row():
 
 
 @pytest.mark.parametrize(
-    ("network", "depth"),
+    ("network", "merge", "depth"),
     # rows at depth 1, 2, ...: VGG-16 has 3 + 31 + 7 in all; ResNet-18 10 and 8 blocks, more inside;
-    # GoogLeNet 9 modules of at least 6 convolutions each.
-    [("vgg16", None), ("resnet18", 2), ("googlenet", 1), ("resnet152", 1)],
-)
-def test_the_table_unfolds_as_far_as_a_screen_takes(network, depth):
-    assert fitting_depth(weighbridge.weigh(network).program) == depth
+    # GoogLeNet 9 modules of at least 6 convolutions each; ResNet-152 50 blocks, of which 8 kinds.
+    [
+        ("vgg16", False, None), ("resnet18", False, 2), ("googlenet", False, 1),
+        ("resnet152", False, 1), ("resnet152", True, 2),
+    ],
+)  # fmt: skip
+def test_the_table_unfolds_as_far_as_a_screen_takes(network, merge, depth):
+    assert fitting_depth(weighbridge.weigh(network).weighing, merge=merge) == depth
+
+
+def test_copies_of_a_block_share_a_row_unless_each_is_asked_for():
+    report = weighbridge.weigh("resnet18")
+    folded = [row.path for row in report.sheet(depth=2, each=False).rows]
+    assert "layer1.0-1" in folded
+    assert "layer1.1" not in folded
+    assert "layer1.1" in [row.path for row in report.sheet(depth=2).rows]
+    assert "2 x BasicBlock" in report.table(depth=2)
+    assert "2 x BasicBlock" not in report.table(depth=2, each=True)
+    assert "layer1.1," in report.to_csv(depth=2)  # files for programs have them all
 
 
 def test_columns_that_do_not_fit_leave_by_rank_and_are_named():

@@ -67,9 +67,10 @@ LOSSES = ("auto", "cross-entropy", "mean")
 
 
 class Choice(TypedDict, total=False):
-    """What a table shows: how deep, which columns, formulas, by module or by operator."""
+    """What a table shows: how deep, every copy of a block, which columns, formulas, a row of what."""
 
     depth: int | None
+    each: bool
     columns: Sequence[str] | None
     formulas: bool
     by: Literal["module", "operator"]
@@ -217,11 +218,14 @@ class Report:
         self,
         *,
         depth: int | None = None,
+        each: bool = True,
         columns: Sequence[str] | None = None,
         formulas: bool = False,
         by: Literal["module", "operator"] = "module",
     ) -> Sheet:
         """Columns, rows and totals, before they are given a form.
+
+        Without `each`, the copies of a repeated block are added up on one row.
 
         Raises:
             UsageError: there is no such column, or columns or formulas are asked for by operator.
@@ -235,12 +239,15 @@ class Report:
                     "leave out by='operator', or columns and formulas",
                 )
             return operator_sheet(self.weighing)
-        return layer_sheet(self.weighing, depth=depth, columns=columns, formulas=formulas)
+        return layer_sheet(
+            self.weighing, depth=depth, columns=columns, formulas=formulas, merge=not each
+        )
 
     def table(
         self,
         *,
         depth: int | None = None,
+        each: bool = False,
         columns: Sequence[str] | None = None,
         formulas: bool = False,
         width: int | None = None,
@@ -250,13 +257,16 @@ class Report:
         Raises:
             UsageError: there is no such column.
         """
-        sheet = self.sheet(depth=self._depth(depth), columns=columns, formulas=formulas)
+        sheet = self.sheet(
+            depth=self._depth(depth, each), each=each, columns=columns, formulas=formulas
+        )
         return written(render(sheet, width=width), color=False)
 
     def screen(
         self,
         *,
         depth: int | None = None,
+        each: bool = False,
         columns: Sequence[str] | None = None,
         formulas: bool = False,
         by: Literal["module", "operator"] = "module",
@@ -264,7 +274,9 @@ class Report:
         color: bool = False,
     ) -> str:
         """Everything that `weigh NETWORK` prints."""
-        sheet = self.sheet(depth=self._depth(depth), columns=columns, formulas=formulas, by=by)
+        sheet = self.sheet(
+            depth=self._depth(depth, each), each=each, columns=columns, formulas=formulas, by=by
+        )
         return screen(self.weighing, sheet, width=width, color=color)
 
     def tree(
@@ -290,7 +302,7 @@ class Report:
     def _repr_html_(self) -> str:
         from .reports import html
 
-        sheet = self.sheet(depth=self._depth(None))
+        sheet = self.sheet(depth=self._depth(None, each=False), each=False)
         return html.render(sheet, title=title(self.weighing), footing=remarks(self.weighing))
 
     def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
@@ -352,7 +364,8 @@ class Report:
 
     def _formed(self, suffix: str, choice: Choice) -> str:
         if suffix != ".csv":  # what a person reads is folded to what a screen takes
-            choice = {**choice, "depth": self._depth(choice.get("depth"))}
+            each = choice.get("each", False)
+            choice = {**choice, "each": each, "depth": self._depth(choice.get("depth"), each)}
         return files.formed(
             self.sheet(**choice),
             suffix,
@@ -360,8 +373,8 @@ class Report:
             footing=remarks(self.weighing),
         )
 
-    def _depth(self, depth: int | None) -> int | None:
-        return fitting_depth(self.program) if depth is None else depth
+    def _depth(self, depth: int | None, each: bool) -> int | None:
+        return fitting_depth(self.weighing, merge=not each) if depth is None else depth
 
 
 @final

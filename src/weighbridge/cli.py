@@ -24,7 +24,7 @@ from .errors import UsageError, WeighError
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from .api import By, Settings
+    from .api import By, Choice, Settings
     from .workload import InputSpec
 
 INTERRUPTED = 130
@@ -273,6 +273,7 @@ def main() -> None:
     metavar="N",
     help="Levels of modules. [what fits a screen]",
 )
+@click.option("--each", is_flag=True, help="Every copy of a repeated block on a row of its own.")
 @click.option(
     "--columns", metavar="A,B,...", help="Such as kind,kernel,params,macs,share,activation."
 )
@@ -288,6 +289,7 @@ def main() -> None:
 def model(
     model: str,
     depth: int | None,
+    each: bool,
     columns: str | None,
     formulas: bool,
     by: Literal["module", "operator"],
@@ -307,21 +309,24 @@ def model(
     chosen = None if columns is None else tuple(name.strip() for name in columns.split(","))
     check_columns(chosen or ())
     views = {"--tree": tree, "--space": space, "--json": as_json, "--by operator": by == "operator"}
-    _check_views(views, {"--columns": columns is not None, "--formulas": formulas})
+    _check_views(views, {"--columns": columns is not None, "--formulas": formulas, "--each": each})
     _check_output(output, text_of="--tree" if tree else "--space" if space else "", as_json=as_json)
     with _progress(model):
         report = weigh(model, _read(inputs), **cast("Settings", settings))
     look = _look(output, width, color)
+    choice: Choice = {"depth": depth, "columns": chosen, "formulas": formulas, "by": by}
+    if each:
+        choice["each"] = True
     if tree:
         _deliver(report.tree(depth=depth, **look), output)
     elif space:
         _deliver(report.space_screen(**look), output)
     elif output is not None:
-        report.save(output, depth=depth, columns=chosen, formulas=formulas, by=by)
+        report.save(output, **choice)
     elif as_json:
         _deliver(report.to_json())
     else:
-        _deliver(report.screen(depth=depth, columns=chosen, formulas=formulas, by=by, **look))
+        _deliver(report.screen(**choice, **look))
 
 
 @main.command(short_help="Networks side by side, with ratios to the first.")

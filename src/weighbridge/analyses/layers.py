@@ -19,12 +19,14 @@ class Layer:
     """One row: a module with what it, and all below it that is not shown, does and holds.
 
     `inputs` and `outputs` are the shapes that go in and come out in forward, as far as known.
-    `activation_bytes` are the forward results that take memory of their own.
+    `activation_bytes` are the forward results that take memory of their own. `copies` is how many
+    modules, each the same, the row stands for; its figures are of all of them together.
     """
 
     scope: str
     kind: str
     detail: str = ""
+    copies: int = 1
     inputs: tuple[Shape, ...] = ()
     outputs: tuple[Shape, ...] = ()
     params: int = 0

@@ -73,6 +73,9 @@ class Cost:
             write_bytes=self.write_bytes + other.write_bytes,
         )
 
+    def __mul__(self, times: int) -> Cost:
+        return Cost(**{name: getattr(self, name) * times for name in _COST_FIELDS})
+
     @staticmethod
     def total(costs: Iterable[Cost]) -> Cost:
         """The sum of the costs."""
@@ -87,11 +90,22 @@ class Cost:
 _COST_FIELDS = tuple(entry.name for entry in fields(Cost))
 
 
-def contraction(macs: int, sums: int, *, addends: int = 0) -> Cost:
+COMPLEX = frozenset({"complex32", "complex64", "complex128"})
+"""Dtypes of two numbers an element."""
+
+
+def contraction(
+    macs: int, sums: int, *, addends: int = 0, operands: tuple[Tensor, ...] = ()
+) -> Cost:
     """The arithmetic of `sums` sums over `macs` products in all, with so many biases added on top.
 
     One neuron with n inputs: n multiplications, n - 1 additions to sum them, 1 more for its bias.
+    Where both of the `operands` are complex, each product is four of real numbers, and each of the two parts
+    of a sum adds up twice as many; where one is, each is two.
     """
+    parts = sum(tensor.dtype in COMPLEX for tensor in operands)
+    if parts:
+        macs, sums, addends = 2**parts * macs, 2 * sums, 2 * addends
     return Cost(macs=macs, multiplications=macs, additions=macs - sums + addends)
 
 

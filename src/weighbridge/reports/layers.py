@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import repeat
 
 from ..analyses.layers import Layer, depth_of, folded
+from ..analyses.repetition import merged
 from ..analyses.weighing import Weighing
 from ..dims import Shape
 from ..errors import UsageError, nearest
@@ -17,6 +18,9 @@ from .sheet import Cell, Column, Partial, Row, Share, Sheet, shares, summed
 
 FITS = 48
 """Rows that a screen takes: the deepest folding with no more of them is shown where none is asked for."""
+
+MOST = 20_000
+"""Rows above which no folding is tried for a screen's sake."""
 
 Value = Callable[[Weighing, Layer], int]
 
@@ -150,14 +154,17 @@ def layer_sheet(
     depth: int | None = None,
     columns: Sequence[str] | None = None,
     formulas: bool = False,
+    merge: bool = False,
 ) -> Sheet:
     """The layers down to `depth`, every operator and parameter in exactly one row.
+
+    `merge` puts the copies of a repeated block on one row.
 
     Raises:
         UsageError: there is no such column.
     """
     names = chosen_columns(weighing, columns)
-    layers = weighing.layers(depth)
+    layers = merged(weighing.layers(depth)) if merge else weighing.layers(depth)
     inner = _inner(layers)
     by_column = [_cells(weighing, layers, inner, name) for name in names]
     write_formulas = formulas or "formula" in (columns or ())
@@ -182,12 +189,16 @@ def layer_sheet(
     )
 
 
-def fitting_depth(program: Program) -> int | None:
+def fitting_depth(weighing: Weighing, *, merge: bool) -> int | None:
     """The deepest folding whose rows fit a screen, but no less than 1; None where all of them fit."""
+    program = weighing.program
     scopes = {module.scope for module in program.modules} | {op.scope for op in program.ops}
     deepest = max(map(depth_of, scopes), default=0)
     for depth in range(deepest, 1, -1):
-        if len({folded(scope, depth) for scope in scopes}) <= FITS:
+        rows = len({folded(scope, depth) for scope in scopes})
+        if rows > FITS and merge and rows <= MOST:
+            rows = len(merged(weighing.layers(depth)))
+        if rows <= FITS:
             return None if depth == deepest else depth
     return 1
 
@@ -270,7 +281,9 @@ def _says_something(cells: tuple[Cell, ...]) -> bool:
 
 
 def _kind(program: Program, layer: Layer) -> str:
-    """The module's class; of a folded container, what it contains: '3 x Bottleneck'."""
+    """The module's class, and how many of it: '3 x Bottleneck' of copies, or of what a container holds."""
+    if layer.copies > 1:
+        return f"{layer.copies} x {layer.kind}"
     if layer.kind not in ("Sequential", "ModuleList"):
         return layer.kind
     children = [

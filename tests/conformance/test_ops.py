@@ -80,6 +80,27 @@ def by_hand() -> Iterator[Op]:
         every = {"mask": (True, True, True)}
         yield run("convolution_backward", y, x, (6, 2, *w), **turned, **every)
         yield run("convolution", x, (6, 5, *w), (5,), **(turned | {"groups": 1}))
+    yield run("dot", (4, 5), (5,))
+    yield run("dot", (2, 4, 5), (5,), (4,))
+    yield run("dot", (5,), (5,))
+    yield run("outer", (4,), (5,))
+    yield run("outer", (4,), (5,), (4, 5))
+    yield run("summed_matmul", (3, 4, 5), (3, 5, 6))
+    yield run("summed_matmul", (3, 4, 5), (3, 5, 6), (4, 6))
+    axes = {"axes_0": (0, 2), "axes_1": (1, 2, 3), "axes_2": (0, 3), "summed": (2, 3)}
+    yield run("trilinear", (2, 4), (3, 4, 5), (2, 5), **axes)
+    # linear algebra
+    for kind in ("cholesky", "lu", "inverse", "determinant", "log_determinant"):
+        yield run(kind, (2, 3, 4, 4))
+        yield run(kind, (5, 5))
+    yield run("solve", (2, 4, 4), (2, 4, 3))
+    yield run("solve", (4, 4), (4,), triangular=True)
+    yield run("solve", (4, 4), (4, 3), factored=True)
+    for power in (0, 1, 2, 3, float("inf")):
+        yield run("distance", (2, 4, 5), (2, 6, 5), power=power)
+    yield run("distance", (2, 4, 5), (2, 6, 5), power=2, by_product=True)
+    yield run("distance", (7, 5))
+    yield run("distance_backward", (2, 4, 6), (2, 4, 5), (2, 6, 5))
     # normalisation: without weights, without running statistics, in groups, over two axes, of vectors
     yield run("batch_norm", image, training=True, affine=False)
     yield run("batch_norm", image, vector, vector, training=True, affine=True)
@@ -125,10 +146,10 @@ def by_hand() -> Iterator[Op]:
             "attention_backward", (2, 8, 5, 32), q, k, v, (2, 8, 5, 32), (2, 8, 5), causal=causal
         )
     # reduction and loss
-    for kind in ("sum", "mean", "extreme", "variance", "product", "norm"):
+    for kind in ("sum", "mean", "extreme", "variance", "product", "norm", "logsumexp"):
         yield run(kind, image)
         yield run(kind, image, axes=(1, 3), keep=True)
-    for kind in ("running_sum", "running_product", "running_extreme"):
+    for kind in ("running_sum", "running_product", "running_extreme", "running_logsumexp"):
         yield run(kind, image, axis=2)
         yield run(kind, image, axes=(0,))
     for kind in ("softmax", "log_softmax"):
@@ -140,7 +161,16 @@ def by_hand() -> Iterator[Op]:
     # embedding and indexing
     yield run("embedding", (100, 8), (2, 5))
     yield run("embedding_bag", (100, 8), (20,), (4,))
+    yield run("embedding_bag", (100, 8), (20,), (5,), (20,), ends=True, mean=True)
+    yield run("embedding_bag", (100, 8), (20,), (4,), largest=True)
+    yield run("embedding_bag_backward", (4, 8), (20,), rows=100, mean=True)
+    yield run("embedding_bag_backward", (4, 8), (20,), rows=100, largest=True)
+    yield run("histogram", image, bins=7)
+    yield run("fold", (2, 6, 9), shape=(2, 6, 5))
     yield run("scatter", image, (2, 6, 8, 3), (2, 6, 8, 3), adds=True)
+    yield run("scatter", image, (2, 6, 8, 3), (2, 6, 8, 3), compares=True)
+    yield run("scatter", image, (2, 6, 8, 3), written=2 * 6 * 8 * 3)
+    yield run("sort", image, flat=True)
     yield run("scatter", image, (5,), (5, 6, 8, 10))
     yield run("sort", image, axis=2)
     yield run("sort", image, axis=-1, k=3)
@@ -151,6 +181,10 @@ def by_hand() -> Iterator[Op]:
         yield run("upsample_backward", (2, 6, 16, 20), shape=image, mode=mode)
         yield run("grid_sample", image, (2, 5, 4, 2), mode=mode)
         yield run("grid_sample_backward", (2, 6, 5, 4), image, (2, 5, 4, 2), mode=mode)
+    for mode in ("bilinear", "bicubic"):
+        yield run("smooth_upsample", image, size=(3, 20), mode=mode)
+        yield run("smooth_upsample_backward", (2, 6, 3, 20), shape=image, mode=mode)
+    yield run("affine_grid", (2, 2, 3), image=(5, 6))
     yield run("upsample", (2, 6, 8), size=(13,), mode="linear")
     yield run("grid_sample", (2, 6, 4, 5, 6), (2, 3, 4, 5, 3), mode="bilinear")
     yield run("adaptive_max_pool", image, size=(3, 4))
@@ -305,6 +339,9 @@ WHOLE = {("embedding", 1), ("nll_loss", 1)}
 """Operands that are whole numbers: (kind, place)."""
 
 NO_BACKWARD = {
+    "affine_grid", "angle", "cholesky", "complex", "cross", "determinant", "distance", "dot", "fold", "hardshrink",
+    "histogram", "inverse", "log_determinant", "logit", "logsumexp", "lu", "modulus", "outer", "polar",
+    "running_logsumexp", "smooth_upsample", "softshrink", "solve", "summed_matmul", "trilinear",
     "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "embedding_bag", "extreme", "extremum", "gather", "glu",
     "grouped_matmul", "scatter", "sort",
     "group_norm", "lerp", "mish", "negative", "norm", "pointwise_loss", "pow", "prelu", "product",

@@ -19,6 +19,7 @@ class Matmul(Operator):
     Shapes: (*B, M, K), (K, N) or (*B, K, N), optional addend broadcast to the output -> (*B, M, N)
     Counts: B*M*N*K products, each of the B*M*N sums having K - 1 additions and one for the addend.
     Backward: two products of that size, dX = dY W^T and dW = X^T dY; the addend's is a sum.
+            Complex operands: four products of real numbers for each.
     Limits: a structured or sparse operand counts as dense.
     Source: by definition; lecture L9, k neurons with n inputs are 2*n*k operations.
     """
@@ -41,7 +42,8 @@ class Matmul(Operator):
         (y,) = op.outputs
         sums = y.elements
         addends = sums if len(op.inputs) == 3 else 0
-        return contraction(sums * op.inputs[0].shape[-1], sums, addends=addends)
+        macs = sums * op.inputs[0].shape[-1]
+        return contraction(macs, sums, addends=addends, operands=op.inputs[:2])
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         x, w = op.inputs[0].shape, op.inputs[1].shape
@@ -91,6 +93,134 @@ class Matmul(Operator):
         if wanted[2]:
             db = sum_to(dy, op.inputs[2].shape, emit)
         return (dx, dw, db)
+
+
+@final
+class Dot(Operator):
+    """The product of rows with one vector, with an optional addend.
+
+    Shapes: x (*B, K), vector (K), optional addend broadcast to the output -> (*B); of two vectors a number
+    Counts: K products a row, K - 1 additions and one for the addend.
+    Source: by definition; BLAS level 2, gemv, and level 1, dot.
+    """
+
+    kind = "dot"
+    family = "contraction"
+    aten = ("dot", "vdot", "mv")
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, vector = op.inputs[0].shape, op.inputs[1].shape
+        need(x[-1:] == vector, f"a product of rows {x} with a vector {vector}")
+        return (x[:-1],)
+
+    def arithmetic(self, op: Op) -> Cost:
+        sums = op.outputs[0].elements
+        addends = sums if len(op.inputs) == 3 else 0
+        return contraction(op.inputs[0].elements, sums, addends=addends, operands=op.inputs[:2])
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        x, _, *addend = (tensor.shape for tensor in op.inputs)
+        rows = ("m",) if len(x) == 2 else tuple(f"B{i}" for i in range(len(x) - 1))
+        return ((*rows, "n"), ("n",), *(rows[len(rows) - len(shape) :] for shape in addend))
+
+
+@final
+class Outer(Operator):
+    """The outer product of two vectors, with an optional addend.
+
+    Shapes: (M), (N), optional addend broadcast to the output -> (M, N)
+    Counts: a product an element, and an addition where there is an addend.
+    Source: by definition; BLAS level 2, ger.
+    """
+
+    kind = "outer"
+    family = "contraction"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        (m,), (n,) = op.inputs[0].shape, op.inputs[1].shape
+        return ((m, n),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n = op.outputs[0].elements
+        addends = n if len(op.inputs) == 3 else 0
+        return contraction(n, n, addends=addends, operands=op.inputs[:2])
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return (("m",), ("n",), ("m", "n"))[: len(op.inputs)]
+
+
+@final
+class SummedMatmul(Operator):
+    """The sum of a batch of matrix products, with an optional addend.
+
+    Shapes: x (B, M, K), w (B, K, N), optional addend (M, N) -> (M, N)
+    Counts: B*M*N*K products, each of the M*N sums over B*K of them.
+    Source: by definition: the product of (M, B*K) with (B*K, N).
+    """
+
+    kind = "summed_matmul"
+    family = "contraction"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, w = op.inputs[0].shape, op.inputs[1].shape
+        need(len(x) == len(w) == 3 and x[2] == w[1], f"a sum of matrix products of {x} and {w}")
+        return ((x[1], w[2]),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        sums = op.outputs[0].elements
+        batch, _, inner = op.inputs[0].shape
+        addends = sums if len(op.inputs) == 3 else 0
+        macs = batch * sums * inner
+        return contraction(macs, sums, addends=addends, operands=op.inputs[:2])
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return (("B", "m", "n"), ("B", "n", "k"), ("m", "k"))[: len(op.inputs)]
+
+
+@final
+class Trilinear(Operator):
+    """Products of three tensors, summed over some axes: a bilinear layer and its gradients.
+
+    Shapes: a, b, c, their axes among all those named by the attributes -> the axes that are not summed
+    Attributes: `axes_0`, `axes_1`, `axes_2`: which of all axes each operand has; `summed`: those summed.
+    Counts: a times b first, summed over what c does not have, then that times c. A bilinear layer of n by m
+            inputs and k outputs: k*n*m products, then k*m, a sample.
+    Source: by definition, x^T W y, in the order in which PyTorch multiplies.
+    """
+
+    kind = "trilinear"
+    family = "contraction"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        sizes = _sizes_of_axes(op)
+        summed = op.integers("summed")
+        return (tuple(size for axis, size in sorted(sizes.items()) if axis not in summed),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        sizes = _sizes_of_axes(op)
+        first = {*op.integers("axes_0"), *op.integers("axes_1")}
+        last, summed = set(op.integers("axes_2")), set(op.integers("summed"))
+        between = first - (summed - last)
+        every = between | last
+        once = product(tuple(sizes[axis] for axis in first))
+        twice = product(tuple(sizes[axis] for axis in every))
+        sums = product(tuple(sizes[axis] for axis in between))
+        outputs = product(tuple(sizes[axis] for axis in every - summed))
+        return contraction(once, sums) + contraction(twice, outputs)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        names = ("B", "k", "n", "m", "d4", "d5", "d6", "d7")
+        return tuple(
+            tuple(names[axis] for axis in op.integers(f"axes_{place}")) for place in range(3)
+        )
+
+
+def _sizes_of_axes(op: Op) -> dict[int, int]:
+    return {
+        axis: size
+        for place, tensor in enumerate(op.inputs)
+        for axis, size in zip(op.integers(f"axes_{place}"), tensor.shape, strict=True)
+    }
 
 
 @final
@@ -278,4 +408,7 @@ def _same(a: int, b: int) -> bool:
     return a == b or not (isinstance(a, int) and isinstance(b, int))
 
 
-register(Matmul(), GroupedMatmul(), Convolution(), ConvolutionBackward())
+register(
+    Matmul(), Dot(), Outer(), SummedMatmul(), Trilinear(), GroupedMatmul(), Convolution(),
+    ConvolutionBackward(),
+)  # fmt: skip

@@ -12,7 +12,7 @@ from typing import final
 from ..dims import Shape, broadcast
 from ..errors import ShapeError
 from ..program import Op, Tensor
-from .base import Cost, Emit, Gradients, Operator, register
+from .base import COMPLEX, Cost, Emit, Gradients, Operator, register
 from .movement import sum_to
 
 Derivative = Callable[[Op, Tensor, Emit], Gradients]
@@ -26,7 +26,8 @@ class Pointwise(Operator):
     Shapes: the inputs broadcast against each other.
     Counts: a fixed number of multiplications, additions, comparisons, divisions and transcendental
             functions an element; an attribute `alpha` other than 1 scales the second operand, one
-            multiplication more.
+            multiplication more. Of complex numbers: a product 4 multiplications and 2 additions (2 with
+            a real number), a quotient 6, 3 and 2 divisions, all else twice what it is of real ones.
     Backward: by the kind's own derivative, summed over what was broadcast.
     """
 
@@ -74,10 +75,20 @@ class Pointwise(Operator):
     def arithmetic(self, op: Op) -> Cost:
         n = sum(tensor.elements for tensor in op.outputs)
         scale = op.attributes.get("alpha", 1)
-        work = {name: n * number for name, number in self.work.items()}
+        each = self.work if not _is_complex(op) else self._of_complex(op)
+        work = {name: n * number for name, number in each.items()}
         if scale != 1:
             work["multiplications"] += n
         return Cost(**work)
+
+    def _of_complex(self, op: Op) -> dict[str, int]:
+        """The work an element of complex numbers."""
+        both = len(op.inputs) > 1 and all(tensor.dtype in COMPLEX for tensor in op.inputs)
+        if both and self.kind == "mul":  # (ac - bd) + (ad + bc)i
+            return {"multiplications": 4, "additions": 2}
+        if both and self.kind == "div":  # a product with the conjugate, over c^2 + d^2
+            return {"multiplications": 6, "additions": 3, "divisions": 2}
+        return {name: 2 * number for name, number in self.work.items()}
 
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         (dy,) = grads
@@ -89,6 +100,10 @@ class Pointwise(Operator):
             sum_to(gradient, tensor.shape, emit) if want and gradient is not None else None
             for gradient, tensor, want in zip(made, op.inputs, wanted, strict=True)
         )
+
+
+def _is_complex(op: Op) -> bool:
+    return any(tensor.dtype in COMPLEX for tensor in op.outputs)
 
 
 def _passes(op: Op, dy: Tensor, emit: Emit) -> Gradients:
@@ -132,18 +147,24 @@ def _from_input(kind: str) -> Derivative:
 register(
     Pointwise("add", additions=1, aten=("add", "_foreach_add"), derivative=_passes),
     Pointwise("sub", additions=1, aten=("sub", "rsub", "_foreach_sub"), derivative=_passes),
-    Pointwise("mul", multiplications=1, aten=("mul", "_foreach_mul"), derivative=_product),
-    Pointwise("div", divisions=1, aten=("div", "_foreach_div", "reciprocal"), derivative=_quotient),
+    Pointwise("mul", multiplications=1, aten=("mul", "_foreach_mul", "deg2rad", "rad2deg"), derivative=_product),
+    Pointwise("div", divisions=1, aten=("div", "_foreach_div", "reciprocal", "_foreach_reciprocal"), derivative=_quotient),
     # max(x, 0)
     Pointwise("relu", comparisons=1, aten=("relu",), derivative=_from_output("threshold_backward")),
     Pointwise("threshold_backward", comparisons=1),
     # min(max(x, low), high); ReLU6 and clipping
     Pointwise("hardtanh", comparisons=2, aten=("hardtanh", "clamp", "relu6"), derivative=_from_input("hardtanh_backward")),
     Pointwise("hardtanh_backward", comparisons=2),
-    Pointwise("clamp_min", comparisons=1, aten=("clamp_min", "clamp_max", "_foreach_clamp_min")),
-    Pointwise("leaky_relu", comparisons=1, multiplications=1, derivative=_from_input("leaky_relu_backward")),
-    Pointwise("leaky_relu_backward", comparisons=1, multiplications=1),
+    Pointwise("clamp_min", comparisons=1, aten=("clamp_min", "clamp_max", "_foreach_clamp_min", "_foreach_clamp_max", "threshold", "heaviside")),
+    Pointwise("leaky_relu", comparisons=1, multiplications=1, aten=("leaky_relu", "rrelu_with_noise"), derivative=_from_input("leaky_relu_backward")),
+    Pointwise("leaky_relu_backward", comparisons=1, multiplications=1, aten=("leaky_relu_backward", "rrelu_with_noise_backward")),
+    # x > a or x < -a ? x : 0; soft: moved towards zero by a
+    Pointwise("hardshrink", comparisons=2),
+    Pointwise("softshrink", comparisons=2, additions=1),
+    Pointwise("shrink_backward", comparisons=2, aten=("hardshrink_backward", "softshrink_backward")),
     Pointwise("prelu", comparisons=1, multiplications=1, aten=("_prelu_kernel",)),
+    # of x and of the slope, each: x > 0 ? dy : dy * the other
+    Pointwise("prelu_backward", comparisons=1, multiplications=1, aten=("_prelu_kernel_backward",)),
     # 1 / (1 + exp(-x))
     Pointwise("sigmoid", transcendentals=1, additions=1, divisions=1, derivative=_from_output("sigmoid_backward")),
     # dy * y * (1 - y)
@@ -188,19 +209,33 @@ register(
     Pointwise(
         "transcendental", transcendentals=1,
         aten=("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "erf", "erfinv",
-              "expm1", "exp2", "digamma", "lgamma", "logaddexp", "special_i0", "xlogy"),
+              "expm1", "exp2", "digamma", "lgamma", "logaddexp", "logaddexp2", "xlogy", "asinh", "acosh", "atanh",
+              "erfc", "polygamma", "sinc", "hypot", "ldexp", "i0", "i0e", "special_i0", "special_i0e", "special_i1",
+              "special_i1e", "special_erfcx", "special_ndtri", "special_log_ndtr", "special_entr", "special_zeta",
+              "special_bessel_j0", "special_bessel_j1", "igamma", "igammac", "mvlgamma",
+              "_foreach_exp", "_foreach_log", "_foreach_erf", "_foreach_tanh"),
     ),
-    Pointwise("negative", aten=("neg", "_foreach_neg", "abs", "sign", "sgn", "conj_physical", "angle", "real", "imag")),
-    Pointwise("extremum", comparisons=1, aten=("maximum", "minimum", "fmax", "fmin", "_foreach_maximum")),
+    Pointwise("negative", aten=("neg", "_foreach_neg", "_foreach_abs", "_foreach_sign", "sign", "sgn", "conj_physical", "copysign", "nextafter")),
+    # a complex number from its parts; from length and angle r cos a + i r sin a; and back: sqrt(a^2 + b^2), atan(b / a)
+    Pointwise("complex", dtype="complex64"),
+    Pointwise("polar", multiplications=1, transcendentals=1, dtype="complex64"),
+    Pointwise("modulus", multiplications=2, additions=1, transcendentals=1),
+    Pointwise("angle", divisions=1, transcendentals=1, aten=()),
+    # log(x / (1 - x)); dy / (x * (1 - x))
+    Pointwise("logit", additions=1, divisions=1, transcendentals=1),
+    Pointwise("logit_backward", multiplications=1, additions=1, divisions=1),
+    # (a2 b3 - a3 b2, ...)
+    Pointwise("cross", multiplications=2, additions=1, aten=("linalg_cross",)),
+    Pointwise("extremum", comparisons=1, aten=("maximum", "minimum", "fmax", "fmin", "_foreach_maximum", "_foreach_minimum")),
     Pointwise(
         "compare", comparisons=1, dtype="bool",
         aten=("eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "logical_not",
-              "logical_and", "logical_or", "logical_xor", "isin"),
+              "logical_and", "logical_or", "logical_xor", "isin", "isposinf", "isneginf", "signbit"),
     ),
     Pointwise("bits", aten=("bitwise_and", "bitwise_or", "bitwise_not", "bitwise_xor", "__and__", "__or__", "bitwise_left_shift", "bitwise_right_shift")),
     Pointwise("round", aten=("floor", "ceil", "round", "trunc", "frac")),
     Pointwise("remainder", divisions=1, aten=("remainder", "fmod", "floor_divide")),
-    Pointwise("where", aten=("where", "masked_fill", "nan_to_num")),
+    Pointwise("where", aten=("where", "masked_fill", "nan_to_num", "masked_scatter")),
     # a + c * b / d
     Pointwise("addcdiv", multiplications=1, additions=1, divisions=1, aten=("addcdiv", "_foreach_addcdiv")),
     # a + c * b * d

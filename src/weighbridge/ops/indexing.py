@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ..dims import Shape
+from ..dims import Shape, bytes_of
 from ..program import Op
 from .base import Cost, Operator, elements, need, register
 
@@ -18,8 +18,9 @@ class Scatter(Operator):
     """Values written to chosen places of a tensor, or added to what is there.
 
     Shapes: target, indices..., values -> as target
-    Attributes: `adds`: values are added, not written.
-    Counts: one addition a value where they are added. Reads the indices and the values (and the target
+    Attributes: `adds`: values are added, not written; `compares`: the larger or the smaller stays; `written`:
+            how many values there are, where all are one number and no operand.
+    Counts: one addition, or comparison, a value where they are added or compared. Reads the indices and the values (and the target
             there, where they are added), writes as much as the values; out of place the target is copied.
     """
 
@@ -30,12 +31,19 @@ class Scatter(Operator):
         return (op.inputs[0].shape,)
 
     def arithmetic(self, op: Op) -> Cost:
-        return Cost(additions=op.inputs[-1].elements if op.flag("adds") else 0)
+        values = op.integer("written") if "written" in op.attributes else op.inputs[-1].elements
+        return Cost(
+            additions=values if op.flag("adds") else 0,
+            comparisons=values if op.flag("compares") else 0,
+        )
 
     def traffic(self, op: Op) -> tuple[int, int]:
         target, *rest = op.inputs
         values = rest[-1].bytes if rest else 0
-        read = sum(tensor.bytes for tensor in rest) + (values if op.flag("adds") else 0)
+        if "written" in op.attributes:
+            values = bytes_of(op.integer("written"), target.dtype)
+        combines = op.flag("adds") or op.flag("compares")
+        read = sum(tensor.bytes for tensor in rest) + (values if combines else 0)
         if op.outputs and op.outputs[0].storage != target.storage:
             return read + target.bytes, values + target.bytes
         return read, values
@@ -51,8 +59,9 @@ class Sort(Operator):
     """Rows in order, and where each value came from; or only the largest few of each row.
 
     Shapes: x -> as x along `axis`, or `k` there, and int64 indices of the same shape
-    Attributes: `axis`; `k` for the largest k.
-    Counts: rows of n: n * ceil(log2 n) comparisons by merging; the largest k by a heap of k,
+    Attributes: `axis`; `k` for the largest k; `flat`: all numbers are one row.
+    Counts: the median, the most frequent and the distinct values of a row are found by putting it in order;
+            rows of n: n * ceil(log2 n) comparisons by merging; the largest k by a heap of k,
             n * ceil(log2 (k + 1)).
     Source: Knuth, The Art of Computer Programming, volume 3, 5.2.4 and 5.2.3.
     """
@@ -76,6 +85,8 @@ class Sort(Operator):
     def arithmetic(self, op: Op) -> Cost:
         x = op.inputs[0].shape
         length = x[op.integer("axis", -1)] if x else 1
+        if op.flag("flat"):
+            length = elements(x)
         steps = doublings(op.integer("k") + 1 if "k" in op.attributes else length)
         return Cost(comparisons=elements(x) * steps)
 
@@ -110,12 +121,52 @@ class Search(Operator):
 
 
 @final
+class Histogram(Operator):
+    """How many numbers fall into each of equal bins.
+
+    Shapes: x -> the attribute `bins`
+    Counts: a number: two comparisons with the ends, a subtraction and a multiplication for its bin, and an
+            addition to that.
+    """
+
+    kind = "histogram"
+    family = "indexing"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return ((op.integer("bins"),),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n = op.inputs[0].elements
+        return Cost(comparisons=2 * n, multiplications=n, additions=2 * n)
+
+
+@final
+class Fold(Operator):
+    """Values added to the places of zeros that they were taken from: the gradient of windows and of padding.
+
+    Shapes: x -> the attribute `shape`
+    Counts: one addition a value; reads the values, writes the whole.
+    """
+
+    kind = "fold"
+    family = "indexing"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.integers("shape"),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost(additions=op.inputs[0].elements)
+
+
+@final
 class EmbeddingBag(Operator):
     """Rows of a table picked by index and summed, or averaged, bag by bag.
 
-    Shapes: table (V, E), indices (n), offsets (bags) -> (bags, E), and what backward needs of the bags
-    Counts: a row of E additions for every index but the first of its bag; a mean divides each sum.
-    Attributes: `mean`.
+    Shapes: table (V, E), indices (n), offsets (bags), optional weights (n) -> (bags, E), and what backward
+            needs of the bags
+    Counts: a row of E additions (comparisons for the largest) for every index but the first of its bag; a mean
+            divides each sum; weights multiply each row.
+    Attributes: `mean`, `largest`; `ends`: the offsets have one more, where the last bag ends.
     """
 
     kind = "embedding_bag"
@@ -123,17 +174,20 @@ class EmbeddingBag(Operator):
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         table, indices, offsets = (tensor.shape for tensor in op.inputs[:3])
-        return ((offsets[0], table[1]), indices, offsets, offsets)
+        return ((offsets[0] - int(op.flag("ends")), table[1]), indices, offsets, offsets)
 
     def dtypes(self, op: Op) -> tuple[str, ...]:
         return (op.inputs[0].dtype, *(op.inputs[1].dtype,) * 3)
 
     def arithmetic(self, op: Op) -> Cost:
         table, indices, offsets = (tensor.shape for tensor in op.inputs[:3])
-        sums = offsets[0] * table[1]
+        bags = offsets[0] - int(op.flag("ends"))
+        joined = (indices[0] - bags) * table[1]
         return Cost(
-            additions=(indices[0] - offsets[0]) * table[1],
-            divisions=sums if op.flag("mean") else 0,
+            additions=0 if op.flag("largest") else joined,
+            comparisons=joined if op.flag("largest") else 0,
+            divisions=bags * table[1] if op.flag("mean") else 0,
+            multiplications=indices[0] * table[1] if len(op.inputs) == 4 else 0,
         )
 
     def traffic(self, op: Op) -> tuple[int, int]:
@@ -145,7 +199,36 @@ class EmbeddingBag(Operator):
         )
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
-        return (("V", "E"), ("n",), ("b",))[: len(op.inputs)]
+        return (("V", "E"), ("n",), ("b",), ("n",))[: len(op.inputs)]
 
 
-register(Scatter(), Sort(), Search(), EmbeddingBag())
+@final
+class EmbeddingBagBackward(Operator):
+    """The gradient of the table of bags: zeros, with its bag's gradient added to every row that was picked.
+
+    Shapes: dy (bags, E), indices (n), ... -> (V, E); the attribute `rows` is V
+    Attributes: `mean`: each bag's gradient is divided first.
+    Counts: n*E additions. Of the largest, one row a number: bags*E.
+    """
+
+    kind = "embedding_bag_backward"
+    family = "embedding"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return ((op.integer("rows"), op.inputs[0].shape[1]),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        dy, indices = op.inputs[:2]
+        spread = indices.elements * dy.shape[1]
+        return Cost(
+            additions=dy.elements if op.flag("largest") else spread,
+            divisions=dy.elements if op.flag("mean") else 0,
+        )
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return (("b", "E"), ("n",), *(tensor.shape for tensor in op.inputs[2:]))
+
+
+register(
+    Scatter(), Sort(), Search(), Histogram(), Fold(), EmbeddingBag(), EmbeddingBagBackward()
+)  # fmt: skip

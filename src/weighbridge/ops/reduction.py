@@ -17,7 +17,8 @@ class Reduce(Operator):
     Shapes: x -> x without the attribute `axes`, or with size 1 there where `keep` is set; no `axes`:
             all of them.
     Counts: n elements to m results: n - m additions or comparisons; a mean divides each result; a
-            variance adds a subtraction and a square an element.
+            variance adds a subtraction and a square an element; the logarithm of summed exponentials
+            subtracts the largest first, as softmax does, and adds it again.
     Backward: of a sum or a mean, the gradient expanded; a mean divides it first.
     """
 
@@ -44,6 +45,8 @@ class Reduce(Operator):
             return Cost(multiplications=n, additions=3 * n - 2 * m, divisions=2 * m)
         if self.kind == "product":
             return Cost(multiplications=n - m)
+        if self.kind == "logsumexp":
+            return Cost(comparisons=n - m, additions=2 * n, transcendentals=n + m)
         if self.kind == "norm":
             return Cost(multiplications=n, additions=n - m, transcendentals=m)
         return Cost(additions=n - m)
@@ -64,7 +67,8 @@ class Scan(Operator):
     """Every partial sum, product or extremum along one axis.
 
     Shapes: x -> as x; the attribute `axis`.
-    Counts: rows of n: n - 1 additions, multiplications or comparisons.
+    Counts: rows of n: n - 1 additions, multiplications or comparisons; of logarithms of summed exponentials
+            a step takes a comparison, two additions, an exponential and a logarithm.
     """
 
     family = "reduction"
@@ -83,6 +87,8 @@ class Scan(Operator):
             return Cost(additions=steps)
         if self.kind == "running_product":
             return Cost(multiplications=steps)
+        if self.kind == "running_logsumexp":
+            return Cost(comparisons=steps, additions=2 * steps, transcendentals=2 * steps)
         return Cost(comparisons=steps)
 
 
@@ -245,14 +251,16 @@ class PointwiseLoss(Operator):
 
 
 register(
-    Reduce("sum", aten=("sum", "trace", "bincount")),
+    Reduce("sum", aten=("sum", "nansum", "count_nonzero", "trace", "bincount")),
     Reduce("mean"),
     Reduce("extreme", aten=("amax", "amin", "max", "min", "argmax", "argmin", "any", "all", "aminmax")),
     Reduce("variance", aten=("var", "std", "var_mean", "std_mean")),
     Reduce("product", aten=("prod",)),
+    Reduce("logsumexp"),
     Reduce("norm", aten=("linalg_vector_norm", "norm", "_foreach_norm")),
     Scan("running_sum", aten=("cumsum",)),
     Scan("running_product", aten=("cumprod",)),
+    Scan("running_logsumexp", aten=("logcumsumexp",)),
     Scan("running_extreme", aten=("cummax", "cummin")),
     Softmax("softmax", aten=("_softmax", "_safe_softmax")),
     SoftmaxBackward("softmax_backward", aten=("_softmax_backward_data",)),

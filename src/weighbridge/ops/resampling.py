@@ -12,7 +12,7 @@ from typing import final
 
 from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, elements, need, register
+from .base import Cost, Emit, Gradients, Operator, contraction, elements, need, register
 
 TAPS: Mapping[str, int] = {"nearest": 1, "linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
 """Inputs that one output is a weighted sum of: 2 an axis, 4 an axis for cubic."""
@@ -74,6 +74,74 @@ def _taps(op: Op) -> int:
     mode = op.attributes["mode"]
     need(mode in TAPS, f"no interpolation is called {mode!r}; there are: {', '.join(TAPS)}")
     return TAPS[str(mode)]
+
+
+@final
+class SmoothUpsample(Operator):
+    """An image at another size by interpolation that widens with the scale, so that nothing is skipped.
+
+    Shapes: x (B, c, M, N) -> (B, c, *size), or backward the attribute `shape`
+    Attributes: `size`; `mode`: bilinear or bicubic.
+    Counts: rows first, then columns, t products an output of each: t is 2 (cubic 4) times the scale, rounded up,
+            where the image shrinks. Backward is the same products the other way, each added.
+    Source: Pillow's resize, which PyTorch's `antialias` follows; at the edges it takes a few taps less.
+    """
+
+    family = "resampling"
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.aten = ()
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        if self.kind.endswith("backward"):
+            return (op.integers("shape"),)
+        return ((*op.inputs[0].shape[:2], *op.integers("size")),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        x, y = op.inputs[0].shape, op.outputs[0].shape
+        if self.kind.endswith("backward"):
+            x, y = y, x
+        taps = 2 if op.attributes["mode"] == "bilinear" else 4
+        down, across = (max(-(-taps * a // b), taps) for a, b in zip(x[2:], y[2:], strict=True))
+        rows = x[0] * x[1] * x[2] * y[3]  # every row at its new width
+        outputs = x[0] * x[1] * y[2] * y[3]
+        products = rows * across + outputs * down
+        backward = self.kind.endswith("backward")
+        return Cost(
+            multiplications=products,
+            additions=products if backward else products - rows - outputs,
+        )
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        # A scale is no polynomial of the sizes: they stay numbers.
+        return (op.inputs[0].shape,)
+
+
+@final
+class AffineGrid(Operator):
+    """The places that an affine map sends the points of an image to.
+
+    Shapes: maps (B, a, a + 1) of a axes -> (B, *image, a), the image as the attribute `image`
+    Counts: a product of each point's a + 1 coordinates with the map's rows.
+    Source: Jaderberg et al. 2015, equation 1.
+    """
+
+    kind = "affine_grid"
+    family = "resampling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        maps, image = op.inputs[0].shape, op.integers("image")
+        need(maps[1:] == (len(image), len(image) + 1), f"affine maps {maps} of an image {image}")
+        return ((maps[0], *image, len(image)),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        sums = op.outputs[0].elements
+        return contraction(sums * op.inputs[0].shape[2], sums)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        maps = op.inputs[0].shape
+        return (("B", maps[1], maps[2]),)
 
 
 @final
@@ -157,4 +225,7 @@ def _sampling(op: Op, outputs: int, grid: Shape) -> Cost:
     )
 
 
-register(Upsample(), UpsampleBackward(), GridSample(), GridSampleBackward())
+register(
+    Upsample(), UpsampleBackward(), SmoothUpsample("smooth_upsample"), SmoothUpsample("smooth_upsample_backward"),
+    AffineGrid(), GridSample(), GridSampleBackward(),
+)  # fmt: skip

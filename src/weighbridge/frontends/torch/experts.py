@@ -60,8 +60,11 @@ def multiply_grouped(
 ) -> Tensor:
     """Stands in for `torch._grouped_mm`, with its parameters.
 
-    What is not rows against a stack of matrices, (M, K) with (G, K, N), goes to PyTorch's own.
+    Groups of one size, (G, M, K) with (G, K, N), are a batch of products. What is neither that nor rows
+    against a stack of matrices, (M, K) with (G, K, N), goes to PyTorch's own.
     """
+    if x.dim() == w.dim() == 3 and offs is None and bias is None and out_dtype in (None, x.dtype):
+        return torch.bmm(x, w)
     fits = x.dim() == 2 and w.dim() == 3 and x.shape[1] == w.shape[1] and x.dtype == w.dtype
     if not fits or offs is None or bias is not None or out_dtype not in (None, x.dtype):
         result: Tensor = grouped_mm(x, w, offs, bias, out_dtype)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
@@ -151,6 +152,39 @@ def _addmm(bias: Tensor, x: Tensor, w: Tensor, *, beta: float = 1, alpha: float 
 
 def _scaled_mm(x: Tensor, w: Tensor, *_: object, **__: object) -> Reading:
     return Reading("matmul", (x, w), {})
+
+
+def _addmv(bias: Tensor, x: Tensor, vector: Tensor, *, beta: float = 1, **_: object) -> Reading:
+    return Reading("dot", (x, vector, bias) if beta else (x, vector), {})
+
+
+def _addr(bias: Tensor, x: Tensor, y: Tensor, *, beta: float = 1, **_: object) -> Reading:
+    return Reading("outer", (x, y, bias) if beta else (x, y), {})
+
+
+def _addbmm(bias: Tensor, x: Tensor, w: Tensor, *, beta: float = 1, **_: object) -> Reading:
+    return Reading("summed_matmul", (x, w, bias) if beta else (x, w), {})
+
+
+def _grouped_mm(x: Tensor, w: Tensor, ends: Tensor | None = None, *_: object) -> Reading:
+    return Reading("matmul" if ends is None else "grouped_matmul", _present(x, w, ends), {})
+
+
+def _trilinear(
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    expand_a: Sequence[int],
+    expand_b: Sequence[int],
+    expand_c: Sequence[int],
+    summed: Sequence[int],
+    *_: object,
+) -> Reading:
+    rank = a.dim() + len(expand_a)
+    attributes: dict[str, AttributeValue] = {"summed": tuple(summed)}
+    for place, missing in enumerate((expand_a, expand_b, expand_c)):
+        attributes[f"axes_{place}"] = tuple(axis for axis in range(rank) if axis not in missing)
+    return Reading("trilinear", (a, b, c), attributes)
 
 
 def _convolution(
@@ -301,6 +335,78 @@ def _group_norm_backward(
     return Reading("group_norm_backward", operands, {"groups": groups, "affine": affine})
 
 
+# -- linear algebra and spectra ----------------------------------------------------------------------
+
+
+def _solve(a: Tensor, b: Tensor, *_: object, left: bool = True, **__: object) -> Reading:
+    return Reading("solve", (a, b), {})
+
+
+def _solve_triangular(a: Tensor, b: Tensor, *, unitriangular: bool = False, **_: object) -> Reading:
+    return Reading("solve", (a, b), {"triangular": True, "unit": unitriangular})
+
+
+def _solve_factored(lu: Tensor, pivots: Tensor, b: Tensor, **_: object) -> Reading:
+    return Reading("solve", (lu, b), {"factored": True})
+
+
+def _factorisation(kind: str) -> Callable[..., Reading]:
+    def read(a: Tensor, *_: object, **__: object) -> Reading:
+        return Reading(kind, (a,), {})
+
+    return read
+
+
+def _cdist(x: Tensor, y: Tensor, power: float = 2, *_: object) -> Reading:
+    return Reading("distance", (x, y), {"power": power})
+
+
+def _euclidean_distance(x: Tensor, y: Tensor) -> Reading:
+    return Reading("distance", (x, y), {"power": 2, "by_product": True})
+
+
+def _cdist_backward(dy: Tensor, x: Tensor, y: Tensor, power: float, distances: Tensor) -> Reading:
+    return Reading("distance_backward", (dy, x, y, distances), {})
+
+
+def _pdist(x: Tensor, power: float = 2) -> Reading:
+    return Reading("distance", (x,), {"power": power})
+
+
+def _pdist_backward(dy: Tensor, x: Tensor, power: float, distances: Tensor) -> Reading:
+    return Reading("distance_backward", (dy, x, distances), {})
+
+
+def _fft(x: Tensor, dims: Sequence[int], *_: object) -> Reading:
+    return _spectrum(x, dims, x.shape, x.dtype.to_complex(), real=False)
+
+
+def _fft_of_real(x: Tensor, dims: Sequence[int], normalization: int, onesided: bool) -> Reading:
+    shape = list(x.shape)
+    if onesided:
+        shape[dims[-1]] = shape[dims[-1]] // 2 + 1
+    return _spectrum(x, dims, shape, x.dtype.to_complex(), real=True)
+
+
+def _fft_to_real(x: Tensor, dims: Sequence[int], normalization: int, size: int) -> Reading:
+    shape = list(x.shape)
+    shape[dims[-1]] = size
+    return _spectrum(x, dims, shape, x.dtype.to_real(), real=True)
+
+
+def _spectrum(
+    x: Tensor, dims: Sequence[int], shape: Sequence[int], dtype: torch.dtype, *, real: bool
+) -> Reading:
+    attributes: dict[str, AttributeValue] = {
+        "axes": _axes(dims, x.dim()),
+        "shape": tuple(shape),
+        "dtype": str(dtype).removeprefix("torch."),
+    }
+    if real:
+        attributes["real"] = True
+    return Reading("fourier_transform", (x,), attributes)
+
+
 # -- pooling -----------------------------------------------------------------------------------------
 
 
@@ -427,6 +533,113 @@ def _scatter_add(target: Tensor, dim: int, indices: Tensor, values: Tensor, **_:
     return Reading("scatter", (target, indices, values), {"adds": True})
 
 
+def _scatter(
+    target: Tensor,
+    dim: int,
+    indices: Tensor,
+    values: Any = 0,
+    *_: object,
+    reduce: str = "",
+    **__: object,
+) -> Reading:
+    attributes = _COMBINED.get(reduce, {})
+    if isinstance(values, Tensor):
+        return Reading("scatter", (target, indices, values), attributes)
+    return Reading("scatter", (target, indices), {**attributes, "written": indices.numel()})
+
+
+_COMBINED: dict[str, dict[str, AttributeValue]] = {
+    "add": {"adds": True}, "sum": {"adds": True}, "mean": {"adds": True},
+    "amax": {"compares": True}, "amin": {"compares": True},
+}  # fmt: skip
+"""How scattered values meet what is there, by PyTorch's names."""
+
+
+def _scatter_reduce(
+    target: Tensor, dim: int, indices: Tensor, values: Tensor, reduce: str, *_: object, **__: object
+) -> Reading:
+    return Reading("scatter", (target, indices, values), _COMBINED.get(reduce, {}))
+
+
+def _index_copy(target: Tensor, dim: int, indices: Tensor, values: Tensor) -> Reading:
+    return Reading("scatter", (target, indices, values), {})
+
+
+def _index_fill(target: Tensor, dim: int, indices: Tensor, value: object) -> Reading:
+    along = target.shape[dim] if target.dim() else 1
+    written = indices.numel() * target.numel() // max(along, 1)
+    return Reading("scatter", (target, indices), {"written": written})
+
+
+def _put(target: Tensor, indices: Tensor, values: Tensor, accumulate: bool = False) -> Reading:
+    return Reading("scatter", (target, indices, values), {"adds": accumulate})
+
+
+def _write_part(target: Tensor, values: Tensor, *_: object, **__: object) -> Reading:
+    return Reading("scatter", (target, values), {})
+
+
+def _sort(x: Tensor, dim: int = -1, *_: object, **named: Any) -> Reading:
+    return Reading("sort", (x,), {"axis": named.get("dim", dim) % max(x.dim(), 1)})
+
+
+def _middle(x: Tensor, dim: int | None = None, *_: object, **__: object) -> Reading:
+    """The median: of a row, or of all numbers."""
+    return Reading("sort", (x,), {"flat": True}) if dim is None else _sort(x, dim)
+
+
+def _smallest(x: Tensor, k: int, dim: int = -1, *_: object) -> Reading:
+    return _sort(x, dim)
+
+
+def _distinct(x: Tensor, *_: object, **__: object) -> Reading:
+    return Reading("sort", (x,), {"flat": True})
+
+
+def _search(row: Tensor, values: Any, **_: object) -> Reading:
+    return Reading("search", tensors_in((row, values)), {})
+
+
+def _bucket(values: Any, row: Tensor, **_: object) -> Reading:
+    return Reading("search", tensors_in((row, values)), {})
+
+
+def _histogram(x: Tensor, bins: int = 100, *_: object) -> Reading:
+    return Reading("histogram", (x,), {"bins": bins})
+
+
+def _fold(x: Tensor, size: Sequence[int], kernel: Sequence[int], *_: object) -> Reading:
+    channels = x.shape[-2] // (kernel[0] * kernel[1])
+    return Reading("fold", (x,), {"shape": (*x.shape[:-2], channels, *size)})
+
+
+def _windows_backward(dy: Tensor, shape: Sequence[int], *_: object) -> Reading:
+    return Reading("fold", (dy,), {"shape": tuple(shape)})
+
+
+def _padding_backward(dy: Tensor, x: Tensor, *_: object) -> Reading:
+    return Reading("fold", (dy,), {"shape": tuple(x.shape)})
+
+
+def _smooth_upsample(mode: str) -> Callable[..., Reading]:
+    def read(x: Tensor, size: Sequence[int], *_: object) -> Reading:
+        return Reading("smooth_upsample", (x,), {"size": tuple(size), "mode": mode})
+
+    return read
+
+
+def _smooth_upsample_backward(mode: str) -> Callable[..., Reading]:
+    def read(dy: Tensor, size: Sequence[int], shape: Sequence[int], *_: object) -> Reading:
+        attributes: dict[str, AttributeValue] = {"shape": tuple(shape), "mode": mode}
+        return Reading("smooth_upsample_backward", (dy,), attributes)
+
+    return read
+
+
+def _affine_grid(maps: Tensor, size: Sequence[int], *_: object) -> Reading:
+    return Reading("affine_grid", (maps,), {"image": tuple(size[2:])})
+
+
 def _top(x: Tensor, k: int, dim: int = -1, *_: object) -> Reading:
     return Reading("sort", (x,), {"axis": dim % max(x.dim(), 1), "k": k})
 
@@ -476,6 +689,36 @@ def _embedding_backward(dy: Tensor, indices: Tensor, rows: int, *_: object) -> R
     return Reading("embedding_backward", (dy, indices), {"rows": rows})
 
 
+def _embedding_bag(
+    table: Tensor,
+    indices: Tensor,
+    offsets: Tensor,
+    scale_grad_by_freq: bool = False,
+    mode: int = 0,
+    sparse: bool = False,
+    weights: Tensor | None = None,
+    include_last_offset: bool = False,
+    *_: object,
+) -> Reading:
+    attributes: dict[str, AttributeValue] = dict(_BAGS[mode])
+    if include_last_offset:
+        attributes["ends"] = True
+    return Reading("embedding_bag", _present(table, indices, offsets, weights), attributes)
+
+
+_BAGS: tuple[dict[str, AttributeValue], ...] = ({}, {"mean": True}, {"largest": True})
+"""PyTorch's modes of bags by number: sum, mean, max."""
+
+
+def _embedding_bag_backward(
+    dy: Tensor, indices: Tensor, offsets: Tensor, *rest: Any, **_: object
+) -> Reading:
+    # After the tensors come the table's rows, whether rows are scaled by how often they occur, and the mode.
+    rows, _by_frequency, mode = tuple(value for value in rest if isinstance(value, int))[:3]
+    attributes: dict[str, AttributeValue] = {**_BAGS[mode], "rows": rows}
+    return Reading("embedding_bag_backward", (dy, indices), attributes)
+
+
 # -- elementwise and reductions ----------------------------------------------------------------------
 
 
@@ -489,6 +732,10 @@ def _scaled(kind: str) -> Callable[..., Reading]:
         return Reading(kind, tensors_in((x, y)), {"alpha": scale} if scale != 1 else {})
 
     return read
+
+
+def _absolute(x: Tensor) -> Reading:
+    return Reading("modulus" if x.is_complex() else "negative", (x,), {})
 
 
 def _gelu(x: Tensor, *, approximate: str = "none") -> Reading:
@@ -575,6 +822,27 @@ _RESAMPLED = (
 _READINGS: dict[str, Callable[..., Reading]] = {
     "addmm": _addmm,
     "baddbmm": _addmm,
+    "addmv": _addmv,
+    "addr": _addr,
+    "addbmm": _addbmm,
+    "_grouped_mm": _grouped_mm,
+    "_trilinear": _trilinear,
+    "_linalg_solve_ex": _solve,
+    "linalg_solve_triangular": _solve_triangular,
+    "linalg_lu_solve": _solve_factored,
+    **{
+        name: _factorisation(kind)
+        for name, kind in spellings("aten").items()
+        if kind in ("cholesky", "lu", "inverse", "determinant", "log_determinant")
+    },
+    "_cdist_forward": _cdist,
+    "_euclidean_dist": _euclidean_distance,
+    "_cdist_backward": _cdist_backward,
+    "_pdist_forward": _pdist,
+    "_pdist_backward": _pdist_backward,
+    "_fft_c2c": _fft,
+    "_fft_r2c": _fft_of_real,
+    "_fft_c2r": _fft_to_real,
     "_scaled_mm": _scaled_mm,
     "_int_mm": _scaled_mm,
     "convolution": _convolution,
@@ -612,6 +880,39 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "grid_sampler_3d": _grid_sample,
     "grid_sampler_2d_backward": _grid_sample_backward,
     "grid_sampler_3d_backward": _grid_sample_backward,
+    "scatter": _scatter,
+    "scatter_reduce": _scatter_reduce,
+    "index_copy": _index_copy,
+    "index_fill": _index_fill,
+    "put": _put,
+    "select_scatter": _write_part,
+    "slice_scatter": _write_part,
+    "diagonal_scatter": _write_part,
+    "sort": _sort,
+    "argsort": _sort,
+    "median": _middle,
+    "nanmedian": _middle,
+    "mode": _sort,
+    "kthvalue": _smallest,
+    "_unique2": _distinct,
+    "unique_consecutive": _distinct,
+    "unique_dim": _distinct,
+    "searchsorted": _search,
+    "bucketize": _bucket,
+    "histc": _histogram,
+    "col2im": _fold,
+    "unfold_backward": _windows_backward,
+    **{
+        f"{mode}_pad{rank}d_backward": _padding_backward
+        for mode in ("reflection", "replication")
+        for rank in (1, 2, 3)
+    },
+    **{f"_upsample_{mode}2d_aa": _smooth_upsample(mode) for mode in ("bilinear", "bicubic")},
+    **{
+        f"_upsample_{mode}2d_aa_backward": _smooth_upsample_backward(mode)
+        for mode in ("bilinear", "bicubic")
+    },
+    "affine_grid_generator": _affine_grid,
     "index_put": _index_put,
     "_index_put_impl": _index_put,
     "_unsafe_index_put": _index_put,
@@ -629,6 +930,11 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "nll_loss2d_backward": _nll_loss_backward,
     "embedding": _embedding,
     "embedding_dense_backward": _embedding_backward,
+    "_embedding_bag": _embedding_bag,
+    "_embedding_bag_forward_only": _embedding_bag,
+    "_embedding_bag_backward": _embedding_bag_backward,
+    "_embedding_bag_dense_backward": _embedding_bag_backward,
+    "abs": _absolute,
     "add": _scaled("add"),
     "sub": _scaled("sub"),
     "rsub": _scaled("sub"),
@@ -644,6 +950,9 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "mean": _reduce("mean"),
     "amax": _reduce("extreme"),
     "amin": _reduce("extreme"),
+    "logsumexp": _reduce("logsumexp"),
+    "nansum": _reduce("sum"),
+    "count_nonzero": _reduce("sum"),
     "any": _reduce("extreme"),
     "all": _reduce("extreme"),
     "argmax": _reduce("extreme"),
@@ -651,6 +960,7 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "max": _extreme,
     "min": _extreme,
     "cumsum": _along("running_sum"),
+    "logcumsumexp": _along("running_logsumexp"),
     "cumprod": _along("running_product"),
     "cummax": _along("running_extreme"),
     "cummin": _along("running_extreme"),
@@ -666,7 +976,7 @@ _READINGS: dict[str, Callable[..., Reading]] = {
 _IGNORED = frozenset(
     {"detach", "alias", "lift_fresh", "lift", "is_pinned", "is_same_size", "sym_size", "sym_numel",
      "sym_stride", "sym_storage_offset", "sym_is_contiguous", "size", "stride", "is_contiguous",
-     "_has_same_storage_numel", "_assert_async", "_assert_tensor_metadata", "_debug_has_internal_overlap"}
+     "_has_same_storage_numel", "_assert_async", "_assert_tensor_metadata", "_linalg_check_errors", "promote_types", "equal", "_local_scalar_dense", "_debug_has_internal_overlap"}
 )  # fmt: skip
 
 _ALLOCATES = frozenset(

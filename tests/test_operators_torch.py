@@ -1,0 +1,298 @@
+"""What PyTorch's operators are counted as: each against the sum by hand."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+from weighbridge.analyses.compute import compute, op_costs  # noqa: E402
+from weighbridge.frontends.torch import trace  # noqa: E402
+from weighbridge.ops import Cost  # noqa: E402
+from weighbridge.workload import InputSpec, Workload  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def traced(model, *shapes, dtype=None, batch=2, train=False):
+    inputs = tuple(InputSpec(shape=shape, dtype=dtype) for shape in shapes)
+    mode = "training" if train else "inference"
+    workload = Workload(inputs=inputs, batch=batch, mode=mode, loss="mean", input_gradient=train)
+    program = trace(model, workload, network="net", source="test")
+    assert compute(program).uncounted == ()
+    return program
+
+
+def of_kind(program, kind):
+    """The operators of a kind, and what they cost together."""
+    found = [
+        (op, cost)
+        for op, cost in zip(program.ops, op_costs(program), strict=True)
+        if op.kind == kind
+    ]
+    return [op for op, _ in found], Cost.total(cost for _, cost in found)
+
+
+def macs(program):
+    found = compute(program)
+    return found.forward.macs, found.backward.macs
+
+
+# -- stacked experts -------------------------------------------------------------------------------
+
+
+class Experts(nn.Module):
+    """Four experts that share the rows, each taking 8 numbers to 6."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.empty(4, 8, 6, device="meta"))
+
+    def forward(self, x):
+        rows = x.flatten(0, 1)
+        ends = torch.full((4,), len(rows), dtype=torch.int32)
+        return F.grouped_mm(rows, self.weights, offs=ends)
+
+
+def test_stacked_experts_share_the_rows():
+    if not hasattr(F, "grouped_mm"):
+        pytest.skip("this PyTorch has no grouped_mm")
+    program = traced(Experts(), (5, 8), train=True)
+    # 2*5 rows, each of 8 numbers to the 6 of one expert; backward twice that
+    assert macs(program) == (10 * 8 * 6, 2 * 10 * 8 * 6)
+    products, _ = of_kind(program, "grouped_matmul")
+    assert [op.outputs[0].shape for op in products] == [(10, 6), (10, 8), (4, 8, 6)]
+    assert [op.phase for op in products] == ["forward", "backward", "backward"]
+    assert [op.outputs[0].role for op in products][2] == "gradient"
+
+
+def test_frozen_experts_have_no_gradient():
+    if not hasattr(F, "grouped_mm"):
+        pytest.skip("this PyTorch has no grouped_mm")
+    net = Experts()
+    net.weights.requires_grad_(False)
+    assert macs(traced(net, (5, 8), train=True)) == (480, 480)
+
+
+def test_groups_of_equal_size_are_a_batch_of_products():
+    if not hasattr(F, "grouped_mm"):
+        pytest.skip("this PyTorch has no grouped_mm")
+    program = traced(lambda x: F.grouped_mm(x, x.transpose(1, 2)), (3, 4))
+    assert macs(program)[0] == 2 * 3 * 4 * 3
+
+
+# -- products of vectors and sums of products ------------------------------------------------------
+
+
+def test_a_matrix_times_a_vector():
+    program = traced(lambda x: torch.mv(x, torch.ones(6)), (6,), batch=4)
+    # 4 sums of 6 products
+    _, cost = of_kind(program, "dot")
+    assert (cost.macs, cost.additions) == (24, 4 * 5)
+    _, cost = of_kind(traced(lambda x: torch.addmv(x[:, 0], x, x[0]), (6,), batch=4), "dot")
+    assert (cost.macs, cost.additions) == (24, 4 * 5 + 4)
+
+
+def test_the_product_of_two_vectors():
+    _, cost = of_kind(traced(lambda x: torch.dot(x[0], x[1]), (6,)), "dot")
+    assert (cost.macs, cost.additions) == (6, 5)
+
+
+def test_an_outer_product_added():
+    _, cost = of_kind(traced(lambda x: torch.addr(x, x[:, 0], x[0]), (6,)), "outer")
+    # 2 by 6 products, each added to what is there
+    assert (cost.macs, cost.additions) == (12, 12)
+
+
+def test_a_sum_over_a_batch_of_products():
+    program = traced(lambda x: torch.addbmm(x[0, :, :4], x, x.transpose(1, 2)), (4, 6), batch=3)
+    # 3 products of (4, 6) with (6, 4); each of 16 sums has 3*6 products and the addend
+    _, cost = of_kind(program, "summed_matmul")
+    assert (cost.macs, cost.additions) == (3 * 4 * 6 * 4, 16 * (18 - 1) + 16)
+
+
+def test_a_bilinear_layer_forward_and_backward():
+    layer = nn.Bilinear(4, 5, 3)
+    program = traced(lambda x, y: layer(x, y), (4,), (5,), train=True)
+    # A sample: x^T W is 3*4*5 products, that times y is 3*5.
+    forward, _ = macs(program)
+    assert forward == 2 * (3 * 4 * 5 + 3 * 5)
+    products, _ = of_kind(program, "trilinear")
+    # of x, of the weights and of y
+    assert sorted(op.outputs[0].shape for op in products if op.phase == "backward") == [
+        (2, 4), (2, 5), (3, 4, 5)
+    ]  # fmt: skip
+
+
+def test_distances_of_a_few_points_and_of_many():
+    _, cost = of_kind(traced(lambda x: torch.cdist(x, x), (9, 6)), "distance")
+    # 2 * 9 * 9 pairs: 6 subtractions, 6 squares, 5 additions and a root
+    pairs = 162
+    assert (cost.macs, cost.multiplications) == (0, 6 * pairs)
+    assert (cost.additions, cost.transcendentals) == (11 * pairs, pairs)
+    # more than 25 points on either side become a product, of rows with two numbers more
+    _, cost = of_kind(traced(lambda x: torch.cdist(x, x), (30, 6)), "distance")
+    pairs = 2 * 30 * 30
+    assert (cost.macs, cost.transcendentals) == (pairs * 8, pairs)
+    # the product, the squares of both sides, and -2x
+    assert cost.multiplications == pairs * 8 + 2 * (2 * 30 * 6) + 2 * 30 * 6
+
+
+# -- linear algebra --------------------------------------------------------------------------------
+
+
+def by_elimination(n):
+    """LU by the definition: multiplications, divisions."""
+    products = divisions = 0
+    for k in range(n):
+        for _ in range(k + 1, n):
+            divisions += 1
+            products += n - 1 - k
+    return products, divisions
+
+
+def by_cholesky(n):
+    """Cholesky by the definition: multiplications, divisions, roots."""
+    products = divisions = roots = 0
+    for j in range(n):
+        products += j  # squares under the root
+        roots += 1
+        for _ in range(j + 1, n):
+            products += j
+            divisions += 1
+    return products, divisions, roots
+
+
+def test_factorisations_are_counted_as_by_hand():
+    positive = traced(lambda x: torch.linalg.cholesky(x @ x.mT), (6, 6))
+    _, cost = of_kind(positive, "cholesky")
+    found = (cost.multiplications, cost.divisions, cost.transcendentals)
+    assert found == tuple(2 * number for number in by_cholesky(6))
+    assert cost.additions == cost.multiplications
+    products, divisions = by_elimination(6)
+    _, cost = of_kind(traced(torch.linalg.det, (6, 6)), "determinant")
+    assert (cost.multiplications, cost.divisions) == (2 * (products + 5), 2 * divisions)
+
+
+def test_solutions_are_counted_as_by_hand():
+    # A triangle of 6: row i takes i products and a division; L has ones on its diagonal.
+    triangle = sum(range(6))
+    products, divisions = by_elimination(6)
+    _, cost = of_kind(traced(lambda x: torch.linalg.solve(x, x[..., :3]), (6, 6)), "solve")
+    assert cost.multiplications == 2 * (products + 3 * 2 * triangle)
+    assert cost.divisions == 2 * (divisions + 3 * 6)
+    upper = traced(lambda x: torch.linalg.solve_triangular(x, x[..., :3], upper=True), (6, 6))
+    _, cost = of_kind(upper, "solve")
+    assert (cost.multiplications, cost.divisions) == (2 * 3 * triangle, 2 * 3 * 6)
+    _, cost = of_kind(traced(torch.linalg.inv, (6, 6)), "inverse")
+    assert cost.multiplications == 2 * (products + 6 * 2 * triangle)
+
+
+# -- complex numbers and spectra -------------------------------------------------------------------
+
+
+def test_a_complex_product_is_four_multiplications_and_two_additions():
+    program = traced(lambda x: (torch.complex(x, x) * torch.complex(x, -x)).real, (5,))
+    _, cost = of_kind(program, "mul")
+    assert (cost.multiplications, cost.additions) == (4 * 10, 2 * 10)
+    _, cost = of_kind(traced(lambda x: (torch.complex(x, x) * 2.0).real, (5,)), "mul")
+    assert (cost.multiplications, cost.additions) == (2 * 10, 0)
+    _, cost = of_kind(
+        traced(lambda x: (torch.complex(x, x) + torch.complex(x, x)).real, (5,)), "add"
+    )
+    assert cost.additions == 2 * 10
+    _, cost = of_kind(traced(lambda x: torch.complex(x, x).abs(), (5,)), "modulus")
+    assert (cost.multiplications, cost.additions, cost.transcendentals) == (20, 10, 10)
+
+
+def test_a_complex_matrix_product_is_four_real_ones():
+    program = traced(lambda x: (torch.complex(x, x) @ torch.complex(x, x).mT).real, (3, 4))
+    _, cost = of_kind(program, "matmul")
+    # 2 * 3*3 sums of 4 products; each part of a sum adds up 8 real products
+    assert (cost.macs, cost.additions) == (4 * 2 * 9 * 4, 2 * 2 * 9 * 7)
+
+
+def test_a_spectrum_of_sixteen():
+    _, cost = of_kind(
+        traced(lambda x: torch.fft.fft(torch.complex(x, x)).real, (16,)), "fourier_transform"
+    )
+    # 2 rows of 16: 16/2 * log2 16 = 32 butterflies each, of 4 multiplications and 6 additions
+    assert (cost.multiplications, cost.additions) == (4 * 64, 6 * 64)
+    ops, cost = of_kind(
+        traced(lambda x: torch.fft.irfft2(torch.fft.rfft2(x)), (16, 16)), "fourier_transform"
+    )
+    assert [op.outputs[0].shape for op in ops] == [(2, 16, 9), (2, 16, 16)]
+    # 256 numbers, 8 halvings of both axes, real: 256/2 * 8 / 2 = 512 butterflies, twice, of 2 images
+    assert cost.multiplications == 4 * 512 * 2 * 2
+
+
+# -- indices, windows, bags ------------------------------------------------------------------------
+
+
+def test_scattered_values_are_added_compared_or_written():
+    places = torch.zeros(2, 3, dtype=torch.int64)
+    zeros = torch.zeros(2, 6)
+
+    def cost_of(write):
+        return of_kind(traced(write, (3,)), "scatter")[1]
+
+    assert cost_of(lambda x: zeros.scatter(1, places, x)).operations == 0
+    assert cost_of(lambda x: zeros.scatter_add(1, places, x)).additions == 6
+    assert cost_of(lambda x: zeros.scatter_reduce(1, places, x, "amax")).comparisons == 6
+    plain = cost_of(lambda x: x.scatter(1, places, 1.0))
+    # reads six indices of eight bytes and copies six numbers of four, then writes six
+    assert (plain.read_bytes, plain.write_bytes) == (6 * 8 + 24, 24 + 24)
+
+
+def test_order():
+    # rows of 6: 6 * ceil(log2 6) = 18 comparisons
+    assert of_kind(traced(lambda x: x.sort(-1)[0], (6,)), "sort")[1].comparisons == 36
+    assert of_kind(traced(lambda x: x.median(), (6,)), "sort")[1].comparisons == 12 * 4
+    edges = torch.arange(7.0)
+    # 7 edges: 3 halvings of the 8 places between them
+    assert of_kind(traced(lambda x: torch.bucketize(x, edges), (6,)), "search")[1].comparisons == 36
+
+
+def test_windows_taken_apart_are_put_together_by_addition():
+    program = traced(lambda x: F.unfold(x, 3), (4, 8, 8), train=True)
+    (back,), cost = of_kind(program, "fold")
+    # 4 * 9 numbers at 6 * 6 places
+    assert back.outputs[0].shape == (2, 4, 8, 8)
+    assert cost.additions == 2 * 4 * 9 * 36
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate"])
+def test_what_was_padded_is_added_up(mode):
+    program = traced(lambda x: F.pad(x, (1, 1, 2, 2), mode=mode), (4, 8, 8), train=True)
+    assert of_kind(program, "fold")[1].additions == 2 * 4 * 12 * 10
+
+
+def test_bags():
+    bag = nn.EmbeddingBag(100, 8, mode="mean")
+    program = traced(bag, (5,), dtype="int64", train=True)
+    _, cost = of_kind(program, "embedding_bag")
+    # 2 bags of 5 rows of 8: 4 additions and a division a number
+    assert (cost.additions, cost.divisions) == (2 * 4 * 8, 2 * 8)
+    _, cost = of_kind(program, "embedding_bag_backward")
+    assert (cost.additions, cost.divisions) == (10 * 8, 2 * 8)
+    largest = nn.EmbeddingBag(100, 8, mode="max")
+    _, cost = of_kind(traced(largest, (5,), dtype="int64"), "embedding_bag")
+    assert (cost.additions, cost.comparisons) == (0, 2 * 4 * 8)
+
+
+def test_images_made_smaller_without_skipping():
+    def smaller(x):
+        return F.interpolate(x, size=(4, 8), mode="bilinear", antialias=True)
+
+    _, cost = of_kind(traced(smaller, (3, 8, 8), train=True), "smooth_upsample")
+    # across: no change, 2 taps for 8 rows of 8; down: half, 4 taps for 4 rows of 8
+    assert cost.multiplications == 2 * 3 * (8 * 8 * 2 + 4 * 8 * 4)
+
+
+def test_places_of_an_affine_map():
+    maps = torch.ones(2, 2, 3)
+    size = (2, 4, 5, 6)
+    program = traced(lambda x: F.affine_grid(maps, size, align_corners=False) + x, (1, 1, 1))
+    # 30 points, two coordinates each of three products
+    assert of_kind(program, "affine_grid")[1].macs == 2 * 30 * 2 * 3

@@ -451,3 +451,138 @@ def test_bert_of_t5_is_only_its_encoder(read):
     program = read(config, "T5EncoderModel", tokens=T)
     assert [t.name for t in program.inputs] == ["input_ids"]
     assert macs(program) == (layers * ((4 * h * h + 2 * h * f) * T + 2 * T * T * h), 0)
+
+
+# -- which class, and which inputs ------------------------------------------------------------------------------
+
+
+def small(kind, **more):
+    return kind(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "kind"),
+    [
+        (lambda: small(transformers.CLIPTextConfig), "CLIPTextModel"),
+        (lambda: small(transformers.CLIPVisionConfig, image_size=32, patch_size=16), "CLIPVisionModel"),
+        # a part that transformers gives no class to: the one of its module that takes its configuration
+        (lambda: small(transformers.BlipTextConfig, encoder_hidden_size=16), "BlipTextModel"),
+        (lambda: small(transformers.TrOCRConfig, d_model=16, decoder_layers=1, decoder_attention_heads=2),
+         "TrOCRForCausalLM"),
+    ],
+)  # fmt: skip
+def test_the_class_of_a_part_is_found(read, config, kind):
+    assert read(config()).modules[0].kind == kind
+
+
+def test_a_class_that_transformers_does_not_have_is_named(read):
+    config = small(transformers.BertConfig)
+    program = read(config, "BertForPoetry", tokens=4)
+    assert program.modules[0].kind == "BertModel"
+    assert program.warnings == ("transformers has no BertForPoetry: weighed as BertModel",)
+
+
+def test_a_configuration_of_nothing_that_runs(read):
+    with pytest.raises(
+        UsageError, match="no network for configurations of type 'sam_mask_decoder'"
+    ):
+        read(transformers.SamMaskDecoderConfig())
+
+
+def test_a_package_that_a_network_needs(read, monkeypatch):
+    from weighbridge.frontends.hf import architectures
+
+    def missing(name):
+        raise ModuleNotFoundError("No module named 'detectron2'", name="detectron2")
+
+    monkeypatch.setattr(architectures, "import_module", missing)
+    with pytest.raises(UsageError, match="'bert' need a package that is not installed: detectron2"):
+        read(small(transformers.BertConfig), "BertModel")
+
+
+def shapes(program):
+    return {t.name: t.shape[1:] for t in program.inputs}
+
+
+def test_sizes_by_name(read):
+    vit = small(transformers.ViTConfig, image_size=32, patch_size=16)
+    given = (InputSpec(shape=(32,), name="image"),)
+    assert shapes(read(vit, inputs=given)) == {"pixel_values": (3, 32, 32)}
+    film = small(transformers.VideoMAEConfig, image_size=32, patch_size=16, num_frames=4)
+    assert shapes(read(film)) == {"pixel_values": (4, 3, 32, 32)}
+    sew = small(
+        transformers.Wav2Vec2Config, conv_dim=(8,), conv_kernel=(10,), conv_stride=(5,),
+        num_conv_pos_embeddings=4, num_conv_pos_embedding_groups=2,
+    )  # fmt: skip
+    program = read(
+        sew, inputs=(InputSpec(shape=(800,)),)
+    )  # one number: of what the network is about
+    assert shapes(program) == {"input_values": (800,)}
+    program = read(sew)
+    assert shapes(program) == {"input_values": (160_000,)}
+    assert program.warnings[-1].startswith("10 seconds of sound at 16,000 samples a second")
+
+
+def test_an_image_of_no_known_size_is_said(read):
+    config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[8], depths=[1])
+    program = read(config)
+    assert shapes(program) == {"pixel_values": (3, 224, 224)}
+    assert program.warnings == ("images of 224 x 224; another size: --input image=384",)
+
+
+def test_arguments_by_name_and_what_is_left_is_filled_in(read):
+    config = small(transformers.BertConfig, vocab_size=30, type_vocab_size=2)
+    given = (InputSpec(shape=(6,), name="seq"), InputSpec(shape=(6,), name="token_type_ids"))
+    program = read(config, inputs=given)
+    assert shapes(program) == {"input_ids": (6,), "token_type_ids": (6,)}
+    assert {t.dtype for t in program.inputs} == {"int64"}
+    embeds = (InputSpec(shape=(6,), name="input_ids", dtype="int32"),)
+    assert [t.dtype for t in read(config, inputs=embeds).inputs] == ["int32"]
+
+
+def test_states_actions_and_rewards(read):
+    config = transformers.DecisionTransformerConfig(
+        state_dim=5, act_dim=2, hidden_size=16, n_layer=1, n_head=2, max_ep_len=30
+    )
+    program = read(config, inputs=(InputSpec(shape=(7,), name="seq"),))
+    assert shapes(program) == {
+        "states": (7, 5), "actions": (7, 2), "rewards": (7, 1), "returns_to_go": (7, 1),
+        "timesteps": (7,), "attention_mask": (7,),
+    }  # fmt: skip
+
+
+def test_an_input_that_forward_does_not_have(read):
+    given = (InputSpec(shape=(3, 8, 8), name="picture"),)
+    with pytest.raises(UsageError, match="BertModel has no input called 'picture'") as caught:
+        read(small(transformers.BertConfig), inputs=given)
+    assert "sizes by name: seq, target, image, frames, audio" in str(caught.value)
+
+
+def test_a_size_that_nothing_has(read):
+    given = (InputSpec(shape=(16_000,), name="audio"),)
+    with pytest.raises(UsageError, match="BertModel takes no input that audio is a size of"):
+        read(small(transformers.BertConfig), inputs=given)
+
+
+def test_an_input_of_which_nothing_is_known(read):
+    config = transformers.Qwen2VLConfig().vision_config
+    config.depth = 1
+    with pytest.raises(UsageError, match="no shape is known for grid_thw") as caught:
+        read(config)
+    assert "its forward takes (hidden_states, grid_thw" in str(caught.value)
+    assert "--input grid_thw=" in str(caught.value)
+
+
+def test_a_width_that_the_configuration_does_not_name(read):
+    config = transformers.PerceiverConfig(
+        num_latents=4, d_latents=16, d_model=16, num_blocks=1, num_self_attends_per_block=1,
+        num_self_attention_heads=2, num_cross_attention_heads=2,
+    )  # fmt: skip
+    assert shapes(read(config, tokens=6)) == {"inputs": (6, 16)}
+    from weighbridge.frontends.hf.inputs import _Sizes
+
+    sizes = _Sizes(torch.nn.Linear(1, 1), config, {})
+    with pytest.raises(UsageError, match="configuration has no num_mel_bins and no input_dim"):
+        sizes.width("num_mel_bins", "input_dim")

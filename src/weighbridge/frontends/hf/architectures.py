@@ -84,8 +84,10 @@ def _usual(config: Config) -> Kind | None:
     stem = type(config).__name__.removesuffix("Config")
     bare = [each for each in own if each.__name__.endswith("Model")]
     same = [each for each in bare if each.__name__ == f"{stem}Model"]
-    # Of what is left the last is the whole: a module defines parts before what holds them.
-    return next(iter((*same, *bare, *reversed(own))), None)
+    # Of what is left the last is the whole: a module defines parts before what holds them. Where there
+    # is nothing, another type's network takes the configuration (timm's in a wrapper).
+    wrapped = [] if kind is None or not _runs(kind) else [kind]
+    return next(iter((*same, *bare, *reversed(own), *wrapped)), None)
 
 
 def _modules(config: Config) -> Iterator[ModuleType]:

@@ -74,6 +74,9 @@ class _Sizes:
         if asked is not None and len(asked) == 3:
             return (asked[0], asked[1], asked[2])
         sides = asked or _sides(self._field("image_size", "input_size", "img_size"))
+        ratios = self._field("scaled_images_ratios")
+        if asked is None and isinstance(ratios, list):  # DepthPro: the smallest copy holds a patch
+            sides = _sides(int(self.width("patch_size") / min(ratios)))
         if sides is None:
             self.remarks["image"] = f"images of {IMAGE} x {IMAGE}; another size: --input image=384"
             sides = (IMAGE, IMAGE)
@@ -173,6 +176,9 @@ class _Sizes:
 
 
 def _pixels(sizes: _Sizes) -> Shape:
+    """An image, the images of a film, or the two that a network matches with each other."""
+    if sizes.config.model_type in _PAIRS:
+        return (2, *sizes.image())
     if any(getattr(part, "num_frames", None) for part in parts(sizes.config)):
         return (sizes.frames(), *sizes.image())
     return sizes.image()
@@ -196,12 +202,20 @@ def _spectrogram(sizes: _Sizes) -> Shape:
         return (1, sizes.spectra(size * size // bins), bins)
     if sizes.has("num_mel_attn_blocks"):  # CLVP: (F, T)
         return (sizes.width("feature_size"), sizes.spectra())
-    if sizes.has(
-        "num_mel_bins", "max_source_positions"
-    ):  # Whisper: (F, T), halved by a convolution
-        longest = 2 * sizes.width("max_source_positions")
-        return (sizes.width("num_mel_bins"), sizes.spectra(longest))
-    return (sizes.spectra(), sizes.width("num_mel_bins", "input_size", "hidden_size"))
+    bins = sizes.width("input_dim", "num_mel_bins", "input_feat_size", "input_size", "hidden_size")
+    if _reads_channels(sizes.model, bins):  # Whisper and its like: (F, T), halved by a convolution
+        places = sizes.number("max_source_positions")
+        return (bins, sizes.spectra(None if places is None else 2 * places))
+    return (sizes.spectra(), bins)
+
+
+def _reads_channels(model: nn.Module, bins: int) -> bool:
+    """Whether a convolution along time takes the bins of a spectrum for its channels."""
+    return any(
+        type(module).__name__ == "Conv1d" and getattr(module, "in_channels", None) == bins
+        for name, module in model.named_modules()
+        if name.endswith("conv1")
+    )
 
 
 def _sound(sizes: _Sizes) -> Shape:
@@ -253,7 +267,9 @@ _SHAPES: Mapping[str, Callable[[_Sizes], Shape]] = {
     "token_type_ids": _tokens,
     "bbox": lambda sizes: (sizes.tokens(), 4),
     "inputs_embeds": _vectors("hidden_size"),
-    "hidden_states": _vectors("hidden_size"),
+    "hidden_states": lambda sizes: (  # what a backbone calls so is the image
+        _vectors("input_dim", "hidden_size")(sizes) if sizes.has("hidden_size") else sizes.image()
+    ),
     "query_embeds": lambda sizes: (
         sizes.number("num_query_tokens") or 32, sizes.width("hidden_size"),
     ),
@@ -264,6 +280,8 @@ _SHAPES: Mapping[str, Callable[[_Sizes], Shape]] = {
     "image": lambda sizes: sizes.image(),
     "pixel_values_videos": _film,
     "input_features": _spectrogram,
+    "audio_mel": _spectrogram,
+    "audio_mel_mask": lambda sizes: (sizes.spectra(),),
     "input_values": _sound,
     "audio_values": _sound,
     "decoder_input_values": lambda sizes: (sizes.targets(), sizes.width("hidden_size")),
@@ -292,6 +310,12 @@ _SHAPES: Mapping[str, Callable[[_Sizes], Shape]] = {
 
 _INTEGERS = frozenset({"bbox", "timesteps", "attention_mask"})
 """Arguments that are whole numbers though they are not called `..._ids`."""
+
+_BOOLEANS = frozenset({"audio_mel_mask", "past_observed_mask"})
+"""Arguments that are true or false."""
+
+_PAIRS = frozenset({"efficientloftr", "lightglue", "superglue"})
+"""Types of networks that find the same points in two images."""
 
 _COMPARED = ("input_ids", "pixel_values", "pixel_values_videos", "input_features", "input_values")
 """What networks take that compare a text with something else."""
@@ -373,6 +397,8 @@ def _named(model: nn.Module, given: tuple[InputSpec, ...]) -> dict[str, InputSpe
 
 _LENGTH_OF: Mapping[str, str] = {
     "input_ids": "seq",
+    "inputs": "seq",
+    "states": "seq",
     "pixel_values": "image",
     "pixel_values_videos": "image",
     "input_features": "audio",
@@ -417,7 +443,9 @@ def _typed(spec: InputSpec) -> InputSpec:
     whole = spec.name.endswith("_ids") or spec.name in _INTEGERS
     if spec.name == "inputs":
         whole = len(spec.shape) == 1
-    return replace(spec, dtype="int64") if whole and spec.dtype is None else spec
+    if spec.dtype is not None or not (whole or spec.name in _BOOLEANS):
+        return spec
+    return replace(spec, dtype="int64" if whole else "bool")
 
 
 def _parameters(model: nn.Module) -> tuple[str, ...]:

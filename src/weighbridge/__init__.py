@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from .errors import StrictError as StrictError
     from .errors import UsageError as UsageError
     from .errors import WeighError as WeighError
+    from .ops.base import Cost as Cost
+    from .ops.custom import forget_rule as forget_rule
+    from .ops.custom import rule as rule
+    from .program import Op as Op
     from .program import Program as Program
     from .workload import InputSpec as InputSpec
     from .workload import Workload as Workload
@@ -38,7 +42,9 @@ _HOMES = {
         "compare", "networks", "operators", "paper", "weigh",
     ),
     "errors": ("NotationError", "ShapeError", "StrictError", "UsageError", "WeighError"),
-    "program": ("Program",),
+    "ops.base": ("Cost",),
+    "ops.custom": ("forget_rule", "rule"),
+    "program": ("Op", "Program"),
     "workload": ("InputSpec", "Workload"),
 }  # fmt: skip
 

@@ -257,6 +257,11 @@ def register(*rules: Operator) -> None:
                 _SPELLINGS[dialect][name] = rule.kind
 
 
+def unregister(kind: str) -> None:
+    """Takes a rule without spellings out of the registry, such as one of the user's."""
+    del _RULES[kind]
+
+
 def rule_of(kind: str) -> Operator | None:
     """The rule for a kind of operator, or None where there is none."""
     return _RULES.get(kind)

@@ -91,14 +91,15 @@ def _translate(func: OpOverload) -> Translation:
     in_place = func._schema.is_mutable and (writes_first or name.endswith("_"))
     if special is not None:
         kind = ""  # as its reading says
-    elif not kind:
+    unknown = special is None and not kind
+    if unknown:
         kind = f"{namespace}.{name}"
     rule = rule_of(kind)
     return Translation(
         kind=kind,
         name=str(func),
         handling=_handling(namespace, plain),
-        read=_reader(special, kind),
+        read=_unknown(func, kind) if unknown else _reader(special, kind),
         results=len(func._schema.returns) + 99 if rule is None or rule.view else rule.results,
         in_place=in_place,
         writes_first=writes_first,
@@ -117,6 +118,28 @@ def _reader(
     if special is not None:
         return lambda args, kwargs: special(*args, **kwargs)
     return lambda args, kwargs: Reading(kind, _operands(args, kwargs), {})
+
+
+def _unknown(func: OpOverload, kind: str) -> Callable[[tuple[Any, ...], dict[str, Any]], Reading]:
+    """An operator that has no rule, or one of the user's: its other arguments by their own names."""
+    names = [argument.name for argument in func._schema.arguments]
+
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reading:
+        named = {**dict(zip(names, args, strict=False)), **kwargs}
+        attributes = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in named.items()
+            if _is_plain(value)
+        }
+        return Reading(kind, _operands(args, kwargs), attributes)
+
+    return read
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(entry) for entry in value)
+    return isinstance(value, int | float | bool | str)
 
 
 def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:

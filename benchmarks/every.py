@@ -39,6 +39,18 @@ SECONDS = 300
 _WITHOUT_WITNESS = ("attention", "grouped_matmul")
 """Kinds of operators that FlopCounterMode does not see as we do."""
 
+TRAINED = (
+    "albert", "aria_text", "bart", "beit", "bert", "bigbird_pegasus", "blenderbot-small", "bloom", "camembert", "clap",
+    "clip", "codegen", "cohere", "conditional_detr", "convbert", "convnext", "data2vec-text", "deberta-v2", "deit",
+    "detr", "dinov2", "distilbert", "electra", "ernie", "falcon", "fnet", "focalnet", "gemma", "gemma2", "gpt2",
+    "gpt_neo", "gpt_neox", "gptj", "granite", "groupvit", "layoutlm", "led", "llama", "longformer", "mamba", "mbart",
+    "mistral", "mixtral", "mobilenet_v2", "mobilevit", "mpnet", "mpt", "mt5", "olmo2", "olmoe", "opt", "owlvit",
+    "pegasus", "perceiver", "phi", "phi3", "pvt", "qwen2", "qwen2_moe", "qwen3", "resnet", "roberta", "segformer",
+    "siglip", "speech_to_text", "stablelm", "starcoder2", "swin", "t5", "videomae", "vit", "vit_mae", "wav2vec2",
+    "whisper", "xglm", "xlnet",
+)  # fmt: skip
+"""The architectures of transformers whose training step is weighed: one of every family in wide use."""
+
 BATCH = 100
 """Networks that one set of workers weighs."""
 
@@ -74,8 +86,8 @@ class Result:
         )
 
 
-def names_of(frontend: str) -> tuple[str, ...]:
-    """Every network of a frontend: one per architecture."""
+def names_of(frontend: str, mode: str) -> tuple[str, ...]:
+    """Every network of a frontend, one per architecture; of transformers those that are trained here."""
     if frontend == "torchvision":
         from weighbridge.frontends import torchvision
 
@@ -84,6 +96,8 @@ def names_of(frontend: str) -> tuple[str, ...]:
         from weighbridge.frontends import timm
 
         return timm.names()
+    if mode == "training":
+        return TRAINED
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     return tuple(sorted(CONFIG_MAPPING))
@@ -235,7 +249,7 @@ def run(frontend: str, mode: str, *, only: str, fresh: bool, workers: int) -> li
     if fresh:
         file.unlink(missing_ok=True)
     done = {result.name: result for result in _kept(file)}
-    names = [name for name in names_of(frontend) if only in name]
+    names = [name for name in names_of(frontend, mode) if only in name]
     left = [name for name in names if name not in done]
     with Progress(console=Console(stderr=True)) as progress, file.open("a") as lines:
         task = progress.add_task(

@@ -59,13 +59,15 @@ def read(name: str, workload: Workload) -> Program:
         raise UsageError("transformers is not installed", "try: pip install 'weighbridge[hf]'")
     from ..torch import trace
     from ..torch.building import build
+    from .answers import remarks
     from .architectures import class_of, make
     from .inputs import with_inputs
 
     config = configuration(path, record)
-    kind, remarks = class_of(config, record)
+    kind, notes = class_of(config, record)
     model = build(partial(make, kind, config), f"hf:{name}")
-    workload, more = with_inputs(model, config, workload, f"hf:{name}")
+    workload, sizes = with_inputs(model, config, workload, f"hf:{name}")
+    notes = (*notes, *sizes, *remarks(config, workload))
     stem = path.name if path.is_dir() else path.stem
     program = trace(
         model,
@@ -74,4 +76,4 @@ def read(name: str, workload: Workload) -> Program:
         source=f"hf:{name}",
         frontend="transformers",
     )
-    return replace(program, warnings=(*program.warnings, *remarks, *more))
+    return replace(program, warnings=(*program.warnings, *notes))

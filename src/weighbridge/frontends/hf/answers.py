@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ...workload import Workload
+from .configurations import Config, parts
+
 Answer = Any  # most are functions, one is a setting
 
 
@@ -34,6 +37,15 @@ def _without_padding(before: Answer) -> Answer:
     return answer
 
 
+def _keeping_layers(before: Answer) -> Answer:
+    """Random numbers, of which a single one decides whether training drops a layer: it drops none."""
+
+    def answer(*size: Any, **kwargs: Any) -> object:
+        return 1.0 if size == ([],) and not kwargs else before(*size, **kwargs)
+
+    return answer
+
+
 _ANSWERS: tuple[tuple[str, str, Callable[[Answer], Answer]], ...] = (
     ("transformers.masking_utils", "find_packed_sequence_indices", lambda _: _nothing),
     ("transformers.masking_utils", "fast_all", lambda _: _yes),
@@ -44,9 +56,22 @@ _ANSWERS: tuple[tuple[str, str, Callable[[Answer], Answer]], ...] = (
         lambda _: _nothing,
     ),
     ("torch", "_check_tensor_all_with", lambda _: _nothing),
+    ("torch", "rand", _keeping_layers),
     ("torch.distributions.distribution", "Distribution._validate_args", lambda _: False),
 )
 """Module, function or setting in it, and what stands in its place given the thing itself."""
+
+
+_DROPPED = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop", "speech_encoder_layerdrop")
+
+
+def remarks(config: Config, workload: Workload) -> tuple[str, ...]:
+    """What an answer leaves out of a training step: that layers are dropped at random."""
+    rates = (getattr(part, name, 0) for part in parts(config) for name in _DROPPED)
+    rate = max((rate for rate in rates if isinstance(rate, int | float)), default=0)
+    if not workload.training or not rate:
+        return ()
+    return (f"training drops layers at random, at rate {rate:g}: counted with every layer kept",)
 
 
 @contextmanager

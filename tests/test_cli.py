@@ -415,13 +415,19 @@ def test_a_users_own_module_is_weighed(folder):
         ("net.py:Nett", 2, ["Nett", "Net"]),
         ("net.py", 2, ["net.py"]),
         ("net.py:Wrong", 1, ["net.py", "return self.fc(x) @ torch.ones(3, 3)"]),
-        ("net.py:NeedsData", 1, ["net.py", "x.sum() > 0"]),
     ],
 )
 def test_files_that_cannot_be_weighed_are_told_why(folder, source, code, words):
     said = complaint(str(folder / source), "--input", "8", code=code)
     for word in words:
         assert word in said
+
+
+@pytest.mark.torch
+def test_a_network_that_asks_for_values_is_weighed_on_some(folder):
+    said = weigh(f"{folder / 'net.py'}:NeedsData", "--input", "8").stdout
+    assert "run on small real data" in said
+    assert "if x.sum() > 0" in said
 
 
 # -- as a process --------------------------------------------------------------------------------

@@ -395,7 +395,7 @@ def test_what_has_no_rule_is_named_and_never_zero():
 def test_a_network_that_stopped_half_way_never_looks_whole():
     half = replace(residual(Workload()), complete=False, warnings=("stopped at body.1",))
     screen = str(weighbridge.weigh(half))
-    assert "the network stopped half-way: totals are of what ran" in screen
+    assert "the network stopped half-way: totals are of what ran, and lower bounds" in screen
     assert "warning: stopped at body.1" in screen
 
 

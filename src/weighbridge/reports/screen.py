@@ -114,7 +114,9 @@ def _remarks(weighing: Weighing) -> list[tuple[str, Style]]:
             (f"operators without a rule move {share} of the bytes; totals lack them", "")
         )
     if not weighing.program.complete:
-        remarks.append(("the network stopped half-way: totals are of what ran", "bold red"))
+        remarks.append(
+            ("the network stopped half-way: totals are of what ran, and lower bounds", "bold red")
+        )
     remarks.extend((f"warning: {warning}", "yellow") for warning in weighing.warnings)
     return remarks
 

@@ -34,10 +34,13 @@ class _Attention(Function):
         v: Tensor,
         mask: Tensor | None,
         causal: bool,
+        scale: float | None,
     ) -> Tensor:
         """q (B, H, S, E), k (B, G, T, E), v (B, G, T, F) -> (B, H, S, F), laid out token by token."""
         with recorder.muted():
             y = _by_token(q, v.shape[-1])
+            if recorder.home != "meta":  # there are values, and the network may ask for some
+                y.copy_(_values(q, k, v, mask, causal, scale))
             row_sums = q.new_empty(q.shape[:-1], dtype=torch.float32)  # log-sum-exp (B, H, S)
         operands = (q, k, v) if mask is None else (q, k, v, mask)
         recorder.emit("attention", operands, (y, row_sums), {"causal": causal}, name=NAME)
@@ -52,6 +55,9 @@ class _Attention(Function):
         recorder: Recorder = ctx.recorder
         with recorder.muted():
             made = tuple(_by_token(tensor, tensor.shape[-1]) for tensor in (q, k, v))
+            if recorder.home != "meta":  # no step looks at a gradient's values: none are worked out
+                for tensor in made:
+                    tensor.zero_()
         recorder.emit(
             "attention_backward",
             (gradients[0], q, k, v, y, row_sums),
@@ -60,7 +66,17 @@ class _Attention(Function):
             name=f"{NAME}_backward",
             results=3,
         )
-        return (None, *made, None, None)
+        return (None, *made, None, None, None)
+
+
+def _values(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float | None
+) -> Tensor:
+    """Attention as PyTorch computes it."""
+    result: Tensor = scaled_dot_product_attention(
+        q, k, v, mask, 0.0, causal, scale=scale, enable_gqa=q.shape[1] != k.shape[1]
+    )
+    return result
 
 
 def _by_token(like: Tensor, width: int) -> Tensor:
@@ -95,7 +111,7 @@ def attend(
     missing = 4 - query.dim()
     for _ in range(missing):
         query, key, value = (tensor.unsqueeze(-3) for tensor in (query, key, value))
-    result = _Attention.apply(recorder, query, key, value, attn_mask, is_causal)
+    result = _Attention.apply(recorder, query, key, value, attn_mask, is_causal, scale)
     for _ in range(missing):
         result = result.squeeze(-3)
     return result

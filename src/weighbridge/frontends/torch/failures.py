@@ -1,4 +1,4 @@
-"""Failures: what went wrong while a network ran without data, in the user's terms.
+"""Failures: what went wrong while a network ran, in the user's terms.
 
 The exception that PyTorch raises is low and long. What a person needs is the line of their own code,
 the module that was running, the shapes that went in, and what to try.
@@ -7,6 +7,7 @@ the module that was running, the shapes that went in, and what to try.
 from __future__ import annotations
 
 import linecache
+import re
 import traceback
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +16,28 @@ import torch
 from torch._ops import OpOverload
 
 from ...errors import WeighError
+from .recording import MemoryLimitError
 
 _OURS = str(Path(__file__).parents[2])
 _PYTORCH = str(Path(torch.__file__).parent)
 
+_ON_META = re.compile(r"\bmeta\b", re.IGNORECASE)
+"""What PyTorch's message mentions where a tensor without data was asked for some, or met one that has some."""
+
 _DATA_TAGS = (torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape)
+
+
+class NeedsDataError(WeighError):
+    """The network asked for values where there are none. `asked` says where, in one line."""
+
+    def __init__(self, message: str, *hints: str, asked: str = "") -> None:
+        super().__init__(message, *hints)
+        self.asked = asked
+
+    def with_hint(self, *hints: str) -> NeedsDataError:
+        error = NeedsDataError(self.message, *self.hints, *hints, asked=self.asked)
+        error.__cause__ = self.__cause__ or self
+        return error
 
 
 def explain(
@@ -29,18 +47,26 @@ def explain(
     scope: str,
     failed: OpOverload | None,
     given: str,
+    with_data: bool,
 ) -> WeighError:
     """The exception as one message. `doing` is the phase, `scope` the module that was running."""
+    result: WeighError
     if isinstance(error, WeighError):
         return error
     where = user_line(error.__traceback__)
     place = f" in {scope}" if scope else ""
-    if needs_data(error, failed):
+    if isinstance(error, MemoryLimitError):
         result = WeighError(
+            f"{doing} of the network was stopped{place}: {error}",
+            *([where] if where else []),
+            "make the batch or the input smaller",
+        )
+    elif not with_data and needs_data(error, failed):
+        result = NeedsDataError(
             f"the network needs data to run: {doing}{place} asks for values, and there are none",
             *([where] if where else []),
             *([f"operator: {failed}"] if failed is not None else []),
-            "networks are run on tensors without data; running on fake or real data is yet to come",
+            asked=f"{doing}{place}" + (f" at {where}" if where else ""),
         )
     elif "overflow" in str(error).lower():
         result = WeighError(
@@ -64,8 +90,9 @@ def needs_data(error: Exception, failed: OpOverload | None) -> bool:
     """Whether the failure is that a value was asked for where there are none."""
     if failed is not None and any(tag in failed.tags for tag in _DATA_TAGS):
         return True
-    text = str(error).lower()
-    return "meta tensor" in text or "'meta' backend" in text or "meta device" in text
+    return isinstance(error, RuntimeError | TypeError | NotImplementedError | ValueError) and bool(
+        _ON_META.search(str(error))
+    )
 
 
 def user_line(trace: TracebackType | None, *, within: Path | None = None) -> str | None:

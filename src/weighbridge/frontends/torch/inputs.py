@@ -1,4 +1,7 @@
-"""Inputs: tensors without data for a network's forward, from a workload or from the user's examples."""
+"""Inputs: tensors for a network's forward, from a workload or from the user's examples.
+
+They are without data on the first rung of the ladder, and with some on the last.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from torch import Tensor, nn
 from ...errors import UsageError
 from ...workload import InputSpec, Workload
 from .recording import DTYPE_NAMES
+from .rungs import Rung
 
 Examples = Tensor | tuple[object, ...] | list[object] | Mapping[str, object]
 """Arguments of forward: one tensor, positional arguments, or named ones.
@@ -49,14 +53,15 @@ def arguments(
     workload: Workload,
     network: str,
     examples: Examples | None,
+    rung: Rung,
 ) -> Arguments:
-    """The arguments of one step.
+    """The arguments of one step, made as the rung makes them.
 
     Raises:
         UsageError: neither examples nor shapes are given, or PyTorch has no tensor like that.
     """
     if examples is not None:
-        return _from_examples(model, workload, examples)
+        return _from_examples(model, workload, examples, rung)
     if not workload.inputs:
         raise UsageError(
             f"no input shape is known for {network}",
@@ -71,7 +76,7 @@ def arguments(
     for index, spec in enumerate(workload.inputs):
         name = spec.name or (names[index] if index < len(names) else f"input_{index}")
         dtype = spec.dtype or workload.dtype
-        tensor = _empty((workload.batch, *spec.shape), dtype, workload)
+        tensor = _made((workload.batch, *spec.shape), dtype, workload, rung, name)
         if spec.name is None:
             positional.append(tensor)
         else:
@@ -86,13 +91,15 @@ def arguments(
     )
 
 
-def _empty(shape: tuple[int, ...], dtype: str, workload: Workload) -> Tensor:
+def _made(
+    shape: tuple[int, ...], dtype: str, workload: Workload, rung: Rung, name: str = ""
+) -> Tensor:
     if dtype not in DTYPES:
         raise UsageError(
             f"PyTorch has no tensors of dtype {dtype}", f"it has: {', '.join(sorted(DTYPES))}"
         )
     try:
-        tensor = torch.empty(shape, dtype=DTYPES[dtype], device="meta")
+        tensor = rung.made(shape, DTYPES[dtype], name)
     except RuntimeError as error:
         raise UsageError(
             f"an input of shape {shape} is larger than PyTorch can address",
@@ -102,9 +109,9 @@ def _empty(shape: tuple[int, ...], dtype: str, workload: Workload) -> Tensor:
 
 
 def _from_examples(
-    model: nn.Module | Callable[..., object], workload: Workload, examples: Examples
+    model: nn.Module | Callable[..., object], workload: Workload, examples: Examples, rung: Rung
 ) -> Arguments:
-    given = _emptied((examples,) if isinstance(examples, Tensor) else examples, workload)
+    given = _placed((examples,) if isinstance(examples, Tensor) else examples, workload, rung)
     named = dict(given) if isinstance(given, Mapping) else {}
     positional = () if isinstance(given, Mapping) else tuple(given)
     names = _parameter_names(model)
@@ -126,23 +133,24 @@ def _from_examples(
     )
 
 
-def _emptied(value: Any, workload: Workload) -> Any:
-    """The same structure with tensors and shapes replaced by tensors on meta.
+def _placed(value: Any, workload: Workload, rung: Rung) -> Any:
+    """The same structure with tensors and shapes replaced by tensors of the rung's.
 
     Mappings that are no dicts (a tokenizer's encoding) stay what they are.
     """
     if isinstance(value, Tensor):
-        copied = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
-        return copied.requires_grad_(workload.input_gradient and value.is_floating_point())
+        wanted = workload.input_gradient and value.is_floating_point()
+        return rung.copied(value.detach()).requires_grad_(wanted)
     if isinstance(value, InputSpec):
-        return _empty((workload.batch, *value.shape), value.dtype or workload.dtype, workload)
+        shape = (workload.batch, *value.shape)
+        return _made(shape, value.dtype or workload.dtype, workload, rung)
     if isinstance(value, Mapping):
-        entries = {key: _emptied(entry, workload) for key, entry in value.items()}
+        entries = {key: _placed(entry, workload, rung) for key, entry in value.items()}
         return entries if type(value) is dict else type(value)(entries)  # type: ignore[call-arg]
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_emptied(entry, workload) for entry in value))
+        return type(value)(*(_placed(entry, workload, rung) for entry in value))
     if isinstance(value, list | tuple):
-        return type(value)(_emptied(entry, workload) for entry in value)
+        return type(value)(_placed(entry, workload, rung) for entry in value)
     return value
 
 

@@ -3,13 +3,14 @@
 - Scaled dot-product attention is taken whole (`attention`), also from within multi-head attention.
 - So are the grouped products of a mixture of experts (`experts`).
 - Dropout out of place runs as accelerators run it, with a mask of a byte an element.
-- Tensors that the network makes, or moves to a device by name, stay on meta.
-- Where a function is the network, the weights that it reaches for are replaced by twins on meta.
+- Tensors that the network makes, or moves to a device by name, stay where the network is.
+- Where a function is the network, the weights that it reaches for are replaced by twins.
+- With data, an LSTM runs operator by operator as it does without, not in a library's one kernel.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -25,9 +26,7 @@ from ...program import Role
 from .attention import attend, scaled_dot_product_attention
 from .experts import grouped_mm, multiply_grouped
 from .recording import Recorder
-from .twin import on_meta
-
-META = torch.device("meta")
+from .rungs import META, Rung
 
 _CONSTRUCTORS: frozenset[object] = frozenset(_device_constructors())
 _MOVES: frozenset[object] = frozenset({Tensor.cuda, Tensor.cpu, Tensor.pin_memory})
@@ -36,13 +35,14 @@ _MOVES: frozenset[object] = frozenset({Tensor.cuda, Tensor.cpu, Tensor.pin_memor
 class Interception(TorchFunctionMode):
     """Sees every call of a PyTorch function that the network's own code makes.
 
-    With `adopting`, tensors that are not on meta are replaced: `parameters` and `buffers` then hold
+    With `adopting`, tensors that were there before are replaced: `parameters` and `buffers` then hold
     their twins by name.
     """
 
-    def __init__(self, recorder: Recorder, *, adopting: bool = False) -> None:
+    def __init__(self, recorder: Recorder, *, rung: Rung = META, adopting: bool = False) -> None:
         super().__init__()
         self.recorder = recorder
+        self.rung = rung
         self.adopting = adopting
         self.parameters: dict[str, nn.Parameter] = {}
         self.buffers: dict[str, Tensor] = {}
@@ -53,8 +53,8 @@ class Interception(TorchFunctionMode):
             functional.dropout: self._dropout,
             torch.dropout: lambda x, p, train: self._dropout(x, p, train),
             functional.multi_head_attention_forward: self._multi_head,
-            grouped_mm: partial(multiply_grouped, recorder),
-            Tensor.to: _stay,
+            Tensor.to: partial(_stay, rung.device),
+            **(_without_data(recorder) if rung is META else _with_data()),
         }
 
     def __torch_function__(
@@ -69,19 +69,22 @@ class Interception(TorchFunctionMode):
         if self.adopting:
             args, kwargs = tree_map_only(Tensor, self._adopted, (args, kwargs))
         if func in _CONSTRUCTORS:
-            return func(*args, **{**kwargs, "device": META})
+            made = func(*args, **{**kwargs, "device": self.rung.device})
+            if self.adopting and isinstance(made, Tensor):
+                self.recorder.tensor(made)  # or it would be taken for one that was there before
+            return made
         if func in _MOVES:
             return args[0]
         handler = self._handlers.get(func)
         return func(*args, **kwargs) if handler is None else handler(*args, **kwargs)
 
     def _adopted(self, tensor: Tensor) -> Tensor:
-        """The tensor's twin on meta; itself where it is there already."""
-        if tensor.device.type == "meta":
+        """The tensor's twin; itself where it is the step's own."""
+        if tensor.device.type == "meta" or self.recorder.knows(tensor):
             return tensor
         if id(tensor) not in self._twins:
             with self.recorder.muted():
-                twin = on_meta(tensor)
+                twin = self.rung.copied(tensor)
             # The original is held too, or another tensor could take its id.
             self._twins[id(tensor)] = (tensor, twin)
             names = self.recorder.scopes.tensor_names
@@ -125,10 +128,28 @@ def _replaced_attention(attention: Callable[..., Tensor]) -> Iterator[None]:
         functional.scaled_dot_product_attention = before
 
 
-def _stay(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`tensor.to(...)` with any device read as meta: dtype and memory format still change."""
+def _stay(place: torch.device, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """`tensor.to(...)` with any device read as `place`: dtype and memory format still change."""
     if kwargs.get("device") is not None:
-        kwargs = {**kwargs, "device": META}
+        kwargs = {**kwargs, "device": place}
     if args and (isinstance(args[0], str | torch.device) or type(args[0]) is int):
-        args = (META, *args[1:])
+        args = (place, *args[1:])
     return tensor.to(*args, **kwargs)
+
+
+def _without_data(recorder: Recorder) -> Mapping[object, Callable[..., object]]:
+    return {grouped_mm: partial(multiply_grouped, recorder)}
+
+
+def _with_data() -> Mapping[object, Callable[..., object]]:
+    return {torch.lstm: partial(_in_the_open, torch.lstm)}
+
+
+def _in_the_open(function: Callable[..., object], *args: Any) -> object:
+    """A CPU's library would run it as one kernel, whose work nobody sees."""
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        return function(*args)
+    finally:
+        torch._C._set_mkldnn_enabled(before)

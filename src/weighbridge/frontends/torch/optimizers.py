@@ -27,6 +27,10 @@ RATE = 0.01
 """Any learning rate other than 0 and 1 runs the same operators."""
 
 
+_ON_THE_HOST = frozenset({"step", "mu_product"})
+"""State that PyTorch keeps on the host: how often a parameter was updated."""
+
+
 def prepare(
     recorder: Recorder, chosen: Optimizer, parameters: Mapping[str, nn.Parameter]
 ) -> Callable[[], None]:
@@ -50,7 +54,11 @@ def prepare(
     for name, tensor in trained.items():
         owner = name.rpartition(".")[0]
         for key, state in optimizer.state[tensor].items():
-            if isinstance(state, Tensor) and state.device.type == "meta":
+            if not isinstance(state, Tensor) or state.device.type != recorder.home:
+                continue
+            if key in _ON_THE_HOST:
+                recorder.leave_to_host(state)
+            else:
                 recorder.declare(state, "optimizer_state", name=f"{name}.{key}", owner=owner)
     return partial(_theirs, recorder, optimizer, trained)
 

@@ -22,6 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...dims import bytes_of
 from ...program import Attributes, Op, Phase, Role, Storage, Tensor
+from ...units import memory
 from .scopes import Scopes
 from .translation import Handling, Translation, tensors_in, translation_of
 
@@ -291,6 +292,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             name=name,
         )
 
+    def knows(self, values: Values) -> bool:
+        """Whether the tensor's storage was seen in this step."""
+        return self._storage(values) is not None
+
     def leave_to_host(self, values: Values) -> None:
         """Says that a tensor is a counter of the host's, also where the network lives there."""
         self._host.add(values.untyped_storage()._cdata)
@@ -355,7 +360,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._roles.append(role)
         self._live += storage.nbytes()
         if self.limit is not None and self._live > self.limit:
-            raise MemoryLimitError(f"tensors of {self._live} bytes, the limit is {self.limit}")
+            raise MemoryLimitError(
+                f"its tensors take {memory(self._live)}, more than {memory(self.limit)}"
+            )
         return watch.id
 
     def _freed(self, watch: weakref.ref[torch.UntypedStorage]) -> None:

@@ -1,12 +1,13 @@
-"""Tracing: one step of a network, run on meta and written down."""
+"""Tracing: one step of a network, run and written down, on the lowest rung of the ladder that carries it."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 import random
+import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,16 +17,18 @@ from torch.nn.parameter import is_lazy
 from ...errors import UsageError, WeighError
 from ...program import Module, Program
 from ...program import Tensor as Record
+from ...units import memory, percent
 from ...workload import Workload
 from ..hf import full_sequences
-from .failures import explain
+from .failures import NeedsDataError, explain
 from .inputs import DTYPES, Arguments, Examples, arguments
 from .interception import Interception
 from .loss import loss_of
 from .optimizers import prepare
 from .recording import DTYPE_NAMES, Recorder
+from .rungs import META, SEED, SHARE, Real, Rung, available_bytes, peak
 from .scopes import Scopes
-from .twin import Names, meta_twin, names_of
+from .twin import Names, names_of
 
 Network = Callable[..., object]
 
@@ -40,27 +43,95 @@ def trace_model(
     examples: Examples | None,
 ) -> Program:
     """See :func:`weighbridge.frontends.torch.trace`."""
+    asked_for = _Asked(
+        model=model,
+        workload=workload,
+        network=network,
+        source=source,
+        frontend=frontend,
+        examples=examples,
+    )
     with _process_untouched(), full_sequences():
-        twin = meta_twin(model) if isinstance(model, nn.Module) else model
-        workload = _in_its_dtype(twin, workload)
-        given = arguments(twin, workload, network, examples)
+        step: _Step | None = None
+        try:
+            step = asked_for.step(META)
+            return step.program(asked_for)
+        except NeedsDataError as error:
+            refusal = error
+        needed = 0 if step is None else step.bytes_seen
+        rung = Real(model, _limit(needed, refusal))
+        return _on_real_data(asked_for, rung, refusal)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """What was asked for: the network, how it is used and what it is called."""
+
+    model: nn.Module | Network
+    workload: Workload
+    network: str
+    source: str
+    frontend: str
+    examples: Examples | None
+
+    def step(self, rung: Rung) -> _Step:
+        """The step on a rung, ready to run."""
+        model = self.model
+        twin = rung.twin(model) if isinstance(model, nn.Module) else model
+        workload = _in_its_dtype(twin, self.workload)
+        given = arguments(twin, workload, self.network, self.examples, rung)
         if isinstance(twin, nn.Module):
             twin.train(workload.training)
-            _materialise(twin, given)
-        return _Step(twin, given).program(network=network, source=source, frontend=frontend)
+            _materialise(twin, given, rung)
+        return _Step(twin, given, rung)
+
+
+def _on_real_data(asked_for: _Asked, rung: Real, refusal: NeedsDataError) -> Program:
+    """The step on the last rung.
+
+    Raises:
+        WeighError: it failed before anything ran.
+    """
+    torch.default_generator.manual_seed(SEED)  # put back as it was by who called
+    program = asked_for.step(rung).program(asked_for)
+    why = (
+        f"{refusal.asked} asks for values: run on data, random where none was given, "
+        "and what is counted depends on them"
+    )
+    return replace(program, warnings=(why, *program.warnings))
+
+
+def _limit(needed: int, refusal: NeedsDataError) -> int:
+    """Bytes that real data may take.
+
+    Raises:
+        WeighError: what is needed is more.
+    """
+    free = available_bytes()
+    if free is None:
+        return sys.maxsize
+    limit = int(SHARE * free)
+    if needed > limit:
+        raise refusal.with_hint(
+            f"with data it would take at least {memory(needed)}, and it may take {memory(limit)}: "
+            f"{percent(SHARE)} of the memory that is free",
+            "make the batch or the input smaller",
+        )
+    return limit
 
 
 class _Step:
     """One step of a network: forward, and in training loss, backward and update."""
 
-    def __init__(self, model: nn.Module | Network, given: Arguments) -> None:
+    def __init__(self, model: nn.Module | Network, given: Arguments, rung: Rung) -> None:
         self.model = model
         self.given = given
         self.workload = given.workload
         self.module = model if isinstance(model, nn.Module) else None
         self.scopes = Scopes(self.module)
-        self.recorder = Recorder(self.scopes)
-        self.interception = Interception(self.recorder, adopting=self.module is None)
+        self.rung = rung
+        self.recorder = Recorder(self.scopes, home=rung.device.type, limit=rung.limit)
+        self.interception = Interception(self.recorder, rung=rung, adopting=self.module is None)
         self.names = (
             names_of(self.module)
             if self.module is not None
@@ -73,29 +144,44 @@ class _Step:
         self.targets: list[Tensor] = []
         self.doing = "forward"
 
-    def program(self, *, network: str, source: str, frontend: str) -> Program:
-        """Runs the step and returns it.
+    @property
+    def bytes_seen(self) -> int:
+        """The most that lived at once in a step that stopped, and the gradients that it had not come to."""
+        trained = self.names.parameters.values() if self.workload.training else ()
+        gradients = sum(p.nbytes for p in trained if p.requires_grad and p.grad is None)
+        return peak(self.recorder.storages()) + gradients
+
+    def program(self, asked_for: _Asked) -> Program:
+        """Runs the step and returns it; with data, as far as it came.
 
         Raises:
-            WeighError: the network failed.
+            WeighError: the network failed: without data anywhere, with data before anything ran.
         """
         recorder = self.recorder
         self._declared()
+        outputs: tuple[Record, ...] = ()
+        stopped: tuple[str, ...] = ()
         try:
             with self.scopes.watching():
                 output = self._run()
                 # What lives now outlives the step: it is described before anything lets go of it.
                 outputs = tuple(
-                    recorder.tensor(tensor) for tensor in _tensors(output) if _recorded(tensor)
+                    recorder.tensor(tensor)
+                    for tensor in _tensors(output)
+                    if tensor.device == self.rung.device
                 )
         except Exception as error:
-            raise explain(
+            failure = explain(
                 error,
                 doing=self.doing,
                 scope=self._where(error),
                 failed=recorder.failed_in(error),
                 given=self.given.text,
-            ) from error
+                with_data=self.rung is not META,
+            )
+            if self.rung is META or not recorder.ops:
+                raise failure from error
+            stopped = (": ".join((failure.message, *failure.hints[:1])),)
         made_up = tuple(recorder.tensor(tensor) for tensor in self.targets)
         storages = recorder.storages()
         gradients = frozenset(
@@ -107,10 +193,10 @@ class _Step:
             recorder.becomes(gradients, "gradient")
         parameters, buffers, inputs = self._declared()
         return Program(
-            network=network,
-            source=source,
-            frontend=frontend,
-            rung="meta",
+            network=asked_for.network,
+            source=asked_for.source,
+            frontend=asked_for.frontend,
+            rung=self.rung.name,
             workload=self.workload,
             ops=tuple(recorder.ops),
             storages=storages,
@@ -120,7 +206,8 @@ class _Step:
             inputs=(*inputs, *made_up),
             outputs=outputs,
             aliases=self.names.aliases,
-            warnings=self._warnings(),
+            warnings=(*stopped, *self._warnings()),
+            complete=not stopped,
         )
 
     def _declared(self) -> tuple[tuple[Record, ...], tuple[Record, ...], tuple[Record, ...]]:
@@ -164,7 +251,8 @@ class _Step:
 
     def _targets(self, shape: tuple[int, ...]) -> Tensor:
         with self.recorder.muted():
-            targets = torch.empty(shape, dtype=torch.int64, device="meta")
+            # The first class, which there is whatever the number of classes.
+            targets = torch.zeros(shape, dtype=torch.int64, device=self.rung.device)
         self.targets.append(targets)
         self.recorder.declare(targets, "input", name="targets")
         return targets
@@ -217,14 +305,14 @@ def _in_its_dtype(model: nn.Module | Network, workload: Workload) -> Workload:
     return replace(workload, dtype=DTYPE_NAMES[own])
 
 
-def _materialise(model: nn.Module, given: Arguments) -> None:
+def _materialise(model: nn.Module, given: Arguments, rung: Rung) -> None:
     """Lazy modules learn their shapes from a first forward, which is not written down."""
     if not any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         return
     scopes = Scopes(model)
-    recorder = Recorder(scopes)
+    recorder = Recorder(scopes, home=rung.device.type, limit=rung.limit)
     try:
-        with torch.no_grad(), scopes.watching(), recorder, Interception(recorder):
+        with torch.no_grad(), scopes.watching(), recorder, Interception(recorder, rung=rung):
             model(*given.positional, **given.named)
     except Exception as error:
         raise explain(
@@ -233,6 +321,7 @@ def _materialise(model: nn.Module, given: Arguments) -> None:
             scope=scopes.raised_in(error),
             failed=recorder.failed_in(error),
             given=given.text,
+            with_data=rung is not META,
         ) from error
 
 
@@ -260,10 +349,6 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, list | tuple):
         for value in output:
             yield from _tensors(value)
-
-
-def _recorded(tensor: Tensor) -> bool:
-    return tensor.device.type == "meta"
 
 
 @contextlib.contextmanager

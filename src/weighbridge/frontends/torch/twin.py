@@ -1,4 +1,4 @@
-"""The twin: a copy of a module's structure, its tensors replaced by ones on meta.
+"""The twin: a copy of a module's structure, its tensors replaced, as a rule by ones on meta.
 
 The user's module is read and never run. `copy.deepcopy` copies the structure as the module's author
 meant it to be copied, references between its parts included; its memo is told beforehand what each
@@ -30,8 +30,8 @@ class Names:
     aliases: dict[str, str]
 
 
-def meta_twin(model: nn.Module) -> nn.Module:
-    """A copy of `model` on meta, in the same mode, with its hooks, without gradients or data.
+def twin_of(model: nn.Module, copied: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A copy of `model` with each tensor as `copied` returns it, in the same mode, with its hooks.
 
     Compiled modules are taken as they were before: the operators are the same, and nothing is compiled.
 
@@ -46,9 +46,9 @@ def meta_twin(model: nn.Module) -> nn.Module:
             )
     memo: dict[int, Any] = {}
     for tensor in (*model.parameters(), *model.buffers()):
-        memo[id(tensor)] = on_meta(tensor)
+        memo[id(tensor)] = copied(tensor)
     try:
-        with _CopyToMeta():
+        with _Copying(copied):
             return _uncompiled(copy.deepcopy(model, memo))
     except Exception as error:
         raise WeighError(
@@ -82,8 +82,12 @@ def on_meta(tensor: Tensor) -> Tensor:
     return data.requires_grad_(tensor.requires_grad)
 
 
-class _CopyToMeta(TorchFunctionMode):
-    """Answers `copy.deepcopy` of any tensor with one on meta."""
+class _Copying(TorchFunctionMode):
+    """Answers `copy.deepcopy` of any tensor with what `copied` makes of it."""
+
+    def __init__(self, copied: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.copied = copied
 
     def __torch_function__(
         self,
@@ -95,7 +99,9 @@ class _CopyToMeta(TorchFunctionMode):
         if func is not Tensor.__deepcopy__:
             return func(*args, **(kwargs or {}))
         tensor, memo = args
-        return memo.setdefault(id(tensor), on_meta(tensor))
+        if id(tensor) not in memo:
+            memo[id(tensor)] = self.copied(tensor)
+        return memo[id(tensor)]
 
 
 def names_of(model: nn.Module) -> Names:

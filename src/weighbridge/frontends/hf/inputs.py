@@ -31,6 +31,10 @@ IMAGE = 224
 FRAMES = 16
 """Images of a film where their number is neither asked for nor configured."""
 
+PATCHES = 2048
+"""Patches of a page for networks that cut it up beforehand (Lee et al. 2023, Pix2Struct); two numbers of each
+say where it lies."""
+
 SECONDS = 10
 """Length of a sound where none is asked for and the configuration names none."""
 
@@ -287,9 +291,7 @@ _SHAPES: Mapping[str, Callable[[_Sizes], Shape]] = {
     "decoder_input_values": lambda sizes: (sizes.targets(), sizes.width("hidden_size")),
     "spectrogram": lambda sizes: (sizes.spectra(), sizes.width("model_in_dim")),
     "mel_spectrogram": lambda sizes: (sizes.width("mel_dim"), sizes.spectra()),
-    "flattened_patches": lambda sizes: (  # two numbers say where a patch lies
-        2048, 2 + 3 * sizes.width("patch_size") ** 2,
-    ),
+    "flattened_patches": lambda sizes: (PATCHES, 2 + sizes.width("patch_embed_hidden_size")),
     "visual_feats": lambda sizes: (36, sizes.width("visual_feat_dim")),
     "visual_pos": lambda sizes: (36, sizes.width("visual_pos_dim")),
     "inputs": _anything,
@@ -376,10 +378,11 @@ def main_input(model: nn.Module) -> str:
     """The argument of forward that carries what the network is about."""
     names = _parameters(model)
     said = getattr(model, "main_input_name", "input_ids")
-    for name in (said, *_COMPARED, *_SHAPES) if isinstance(said, str) else (*said, *_COMPARED):
+    known = (name for name in names if name in _SHAPES)
+    for name in (said,) if isinstance(said, str) else tuple(said):
         if name in names:
             return str(name)
-    return names[0] if names else "input_ids"
+    return next(known, names[0] if names else "input_ids")
 
 
 def _named(model: nn.Module, given: tuple[InputSpec, ...]) -> dict[str, InputSpec] | None:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .ops.custom import rule as rule
     from .program import Op as Op
     from .program import Program as Program
+    from .scales import Scale as Scale
+    from .scales import scale as scale
     from .workload import InputSpec as InputSpec
     from .workload import Workload as Workload
 
@@ -45,6 +47,7 @@ _HOMES = {
     "ops.base": ("Cost",),
     "ops.custom": ("forget_rule", "rule"),
     "program": ("Op", "Program"),
+    "scales": ("Scale", "scale"),
     "workload": ("InputSpec", "Workload"),
 }  # fmt: skip
 

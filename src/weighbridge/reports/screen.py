@@ -16,6 +16,7 @@ RUNGS: Mapping[str, str] = {
     "meta": "traced on meta tensors",
     "fake": "traced on fake tensors",
     "real": "run on small real data",
+    "scale": "weighed as it ran",
 }
 """How a network was read, by the rung of the ladder (Program.rung)."""
 

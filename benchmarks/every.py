@@ -153,9 +153,11 @@ def _weigh(frontend: str, name: str, source: str, mode: str) -> Result:
         seen.append(model)
         return names(model)
 
-    from weighbridge.frontends.torch import tracing
+    from weighbridge.frontends.torch import recording, tracing
 
     tracing.names_of = watching
+    # The witness sees what reaches PyTorch's kernels, which shortcuts spare it.
+    shortcuts, recording.SHORTCUTS = recording.SHORTCUTS, {}
     start = time.perf_counter()
     try:
         counter = FlopCounterMode(display=False)
@@ -165,7 +167,7 @@ def _weigh(frontend: str, name: str, source: str, mode: str) -> Result:
             warnings.simplefilter("ignore")
             program = read(source, workload)
     finally:
-        tracing.names_of = names
+        tracing.names_of, recording.SHORTCUTS = names, shortcuts
     seconds = time.perf_counter() - start
     weighing = Weighing(program=program)
     found = weighing.compute

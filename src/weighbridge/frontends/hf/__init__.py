@@ -65,7 +65,7 @@ def read(name: str, workload: Workload) -> Program:
 
     config = configuration(path, record)
     kind, notes = class_of(config, record)
-    model = build(partial(make, kind, config), f"hf:{name}")
+    model = build(partial(make, kind, config), f"hf:{name}", keeping_constants=True)
     workload, sizes = with_inputs(model, config, workload, f"hf:{name}")
     notes = (*notes, *sizes, *remarks(config, workload))
     stem = path.name if path.is_dir() else path.stem

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -30,16 +31,27 @@ class _WeightsOnMeta(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def build(make: Callable[[], nn.Module], network: str) -> nn.Module:
+def build(
+    make: Callable[[], nn.Module], network: str, *, keeping_constants: bool = False
+) -> nn.Module:
     """Calls `make` with new tensors on meta; in part, or not at all, where it computes with them.
 
-    Some networks work out their widths with tensors while they are built, and need those values.
+    Some networks work out their widths with tensors while they are built, and need those values. With
+    `keeping_constants` the small tensors that they write out (strides, offsets) have their values also
+    where the network could be built without: it may ask for them when it runs on data.
 
     Raises:
         WeighError: the network cannot be built.
     """
     last: Exception | None = None
-    for place in (lambda: torch.device("meta"), _WeightsOnMeta, lambda: torch.device("cpu")):
+    places: list[Callable[[], AbstractContextManager[object]]] = [
+        lambda: torch.device("meta"),
+        _WeightsOnMeta,
+        lambda: torch.device("cpu"),
+    ]
+    if keeping_constants:
+        places.insert(0, places.pop(1))
+    for place in places:
         try:
             with warnings.catch_warnings():
                 # They are about initial weights, and there are none here.

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import building, every, startup
+from benchmarks import building, every, startup, tracing
 from benchmarks.peers import command as peers
 
 BENCHMARKS: Mapping[str, Callable[[], None]] = {
     "startup": startup.main,
     "building": building.main,
+    "tracing": tracing.main,
 }
 
 

@@ -586,3 +586,17 @@ def test_a_width_that_the_configuration_does_not_name(read):
     sizes = _Sizes(torch.nn.Linear(1, 1), config, {})
     with pytest.raises(UsageError, match="configuration has no num_mel_bins and no input_dim"):
         sizes.width("num_mel_bins", "input_dim")
+
+
+def test_of_several_texts_the_first_is_read_and_the_last_written():
+    from weighbridge.frontends.hf.inputs import _Sizes
+
+    config = transformers.MusicgenConfig(
+        text_encoder=transformers.BertConfig(max_position_embeddings=30),
+        audio_encoder=transformers.EncodecConfig(),
+        decoder=transformers.MusicgenDecoderConfig(max_position_embeddings=20),
+    )
+    model = transformers.BertModel(small(transformers.BertConfig, vocab_size=9))
+    sizes = _Sizes(model, config, {})
+    assert sizes.tokens() == 30
+    assert sizes._text(decoder=True).max_position_embeddings == 20

@@ -174,9 +174,17 @@ class _Sizes:
 
     def _text(self, *, decoder: bool = False) -> Config:
         """The configuration of the part that reads text."""
-        if decoder:
-            return self.config.get_text_config(decoder=True)
-        return self.config.get_text_config()
+        try:
+            return self.config.get_text_config(decoder=True if decoder else None)
+        except (
+            ValueError
+        ):  # it has several, of which the first is what is read and the last is written
+            several = [
+                part
+                for part in parts(self.config)
+                if any(getattr(part, name, None) for name in _LONGEST)
+            ]
+            return several[-1 if decoder else 0] if several else self.config
 
 
 def _pixels(sizes: _Sizes) -> Shape:

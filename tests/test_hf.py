@@ -600,3 +600,44 @@ def test_of_several_texts_the_first_is_read_and_the_last_written():
     sizes = _Sizes(model, config, {})
     assert sizes.tokens() == 30
     assert sizes._text(decoder=True).max_position_embeddings == 20
+
+
+def test_training_drops_no_layer_and_says_so(read):
+    h, f, V, T, S = 16, 24, 30, 6, 4
+    config = transformers.BartConfig(
+        d_model=h, encoder_ffn_dim=f, decoder_ffn_dim=f, encoder_layers=2, decoder_layers=1,
+        encoder_attention_heads=2, decoder_attention_heads=2, vocab_size=V, max_position_embeddings=20,
+        encoder_layerdrop=0.5, dropout=0.0,
+    )  # fmt: skip
+    config.architectures = ["BartForConditionalGeneration"]
+    given = (InputSpec(shape=(T,), name="seq"), InputSpec(shape=(S,), name="target"))
+    program = read(config, inputs=given, mode="training")
+    encoder = 2 * ((4 * h * h + 2 * h * f) * T + 2 * T * T * h)
+    decoder = (
+        (6 * h * h + 2 * h * f) * S + 2 * h * h * T + 2 * (S * (S + 1) // 2) * h + 2 * S * T * h
+    )
+    assert compute(program).forward.macs == encoder + decoder + h * V * S
+    assert program.warnings == (
+        "training drops layers at random, at rate 0.5: counted with every layer kept",
+    )
+
+
+def test_every_answer_is_taken_back():
+    import sys
+
+    from weighbridge.frontends.hf import answers
+
+    def all_of_them():
+        found = []
+        for module, path, _ in answers._ANSWERS:
+            owner = sys.modules[module]
+            for name in path.split("."):
+                owner = getattr(owner, name)
+            found.append(owner)
+        return found
+
+    before = all_of_them()
+    with pytest.raises(KeyError), answers.full_sequences():  # noqa: PT012
+        assert all(now is not then for now, then in zip(all_of_them(), before, strict=True))
+        raise KeyError
+    assert all_of_them() == before

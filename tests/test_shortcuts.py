@@ -281,7 +281,7 @@ CALLS = {
         (
             aten.relu.default, aten.gelu.default, aten.silu.default, aten.hardswish.default,
             aten.hardsigmoid.default, aten.sigmoid.default, aten.tanh.default, aten.exp.default,
-            aten.neg.default, aten.rsqrt.default, aten.silu_.default, aten.hardswish_.default,
+            aten.neg.default, aten.sqrt.default, aten.rsqrt.default, aten.silu_.default, aten.hardswish_.default,
         ),
         unary(),
     ),

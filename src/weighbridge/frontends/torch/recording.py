@@ -113,7 +113,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         how = translation_of(func)
         try:
             result = (
-                self._step_operator(func, how, args, kwargs)
+                self._step_operator(func, how, types, args, kwargs)
                 if self._stepping
                 else _answer(func, types, args, kwargs)
             )
@@ -125,7 +125,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
     def _step_operator(
-        self, func: OpOverload, how: Translation, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        func: OpOverload,
+        how: Translation,
+        types: Iterable[type],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> object:
         """What an operator of an optimizer's step returns: itself where it is written in place."""
         on_meta = bool(args) and isinstance(args[0], Values) and args[0].device.type == "meta"
@@ -133,7 +138,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return 1.0
         if on_meta and how.in_place and not how.writes_first:
             return args[0]
-        return func(*args, **kwargs)
+        return _answer(func, types, args, kwargs)
 
     def _record(
         self, how: Translation, args: tuple[Any, ...], kwargs: dict[str, Any], result: object

@@ -354,7 +354,8 @@ SHORTCUTS: Mapping[OpOverload, Shortcut] = {
         (
             _aten.relu.default, _aten.gelu.default, _aten.silu.default, _aten.hardswish.default,
             _aten.hardsigmoid.default, _aten.hardtanh.default, _aten.sigmoid.default,
-            _aten.tanh.default, _aten.exp.default, _aten.neg.default, _aten.rsqrt.default,
+            _aten.tanh.default, _aten.exp.default, _aten.neg.default, _aten.sqrt.default,
+            _aten.rsqrt.default,
         ),
         _unary,
     ),

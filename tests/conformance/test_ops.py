@@ -186,6 +186,16 @@ def by_hand() -> Iterator[Op]:
         yield run("smooth_upsample_backward", (2, 6, 3, 20), shape=image, mode=mode)
     yield run("affine_grid", (2, 2, 3), image=(5, 6))
     yield run("upsample", (2, 6, 8), size=(13,), mode="linear")
+    # detection
+    yield run("nonzero", image)
+    yield run("torchvision.nms", (20, 4), (20,), iou_threshold=0.5)
+    bins = {"pooled_height": 7, "pooled_width": 5, "sampling_ratio": 2}
+    yield run("torchvision.roi_align", image, (20, 5), **bins)
+    origin = {"batch_size": 2, "channels": 6, "height": 8, "width": 10}
+    yield run("torchvision._roi_align_backward", (20, 6, 7, 5), (20, 5), **origin, **bins)
+    offsets, mask = (2, 18, 8, 10), (2, 9, 8, 10)
+    deformable = {"groups": 1, "use_mask": True}
+    yield run("torchvision.deform_conv2d", image, (4, 6, 3, 3), offsets, mask, (4,), **deformable)
     yield run("grid_sample", (2, 6, 4, 5, 6), (2, 3, 4, 5, 3), mode="bilinear")
     yield run("adaptive_max_pool", image, size=(3, 4))
     yield run("adaptive_max_pool", (2, 6, 8), size=(1,))
@@ -343,7 +353,7 @@ NO_BACKWARD = {
     "histogram", "inverse", "log_determinant", "logit", "logsumexp", "lu", "modulus", "outer", "polar",
     "running_logsumexp", "smooth_upsample", "softshrink", "solve", "summed_matmul", "trilinear",
     "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "embedding_bag", "extreme", "extremum", "gather", "glu",
-    "grouped_matmul", "scatter", "sort",
+    "grouped_matmul", "nonzero", "scatter", "sort", "torchvision.deform_conv2d", "torchvision.roi_align",
     "group_norm", "lerp", "mish", "negative", "norm", "pointwise_loss", "pow", "prelu", "product",
     "remainder", "round", "rsqrt", "running_extreme", "running_product", "running_sum", "softplus", "square", "transcendental", "variance", "where",
 }  # fmt: skip

@@ -21,8 +21,21 @@ _UNINITIALISED: Mapping[str, Mapping[str, bool]] = {
 }
 """Networks that draw their weights one by one, for minutes, unless told not to."""
 
-_BOXES = ("detection",)
-"""Families whose networks choose boxes by their values."""
+_FROZEN = frozenset(
+    {"fasterrcnn_resnet50_fpn", "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_mobilenet_v3_large_320_fpn",
+     "maskrcnn_resnet50_fpn", "keypointrcnn_resnet50_fpn", "retinanet_resnet50_fpn", "fcos_resnet50_fpn"}
+)  # fmt: skip
+"""Detectors whose published weights hold the backbone's batch normalisation fixed, as buffers."""
+
+_SIDE = 512
+"""Side of the random images on which torchvision worked out the operations that it documents.
+
+`get_ops` in its test/common_extended_utils.py: detectors and optical flow take them as they are, the others
+at the size to which their weights' transforms bring them.
+"""
+
+_FRAMES = 16
+"""Frames of the clips there."""
 
 
 def installed() -> bool:
@@ -61,10 +74,10 @@ def read(name: str, workload: Workload) -> Program:
     from .torch.building import build
 
     family = _family(name)
-    if family in _BOXES:
+    if family == "detection" and workload.training:
         raise WeighError(
-            f"{name} needs data to run: it keeps boxes by their scores, and without data there are none",
-            "its backbone can be weighed: torchvision:resnet50",
+            f"a training step of {name} needs boxes to learn, and there are none to make up",
+            "weigh it without --train, or a step of your own: weighbridge.weigh(step)",
         )
     if not workload.inputs:
         workload = replace(workload, inputs=documented_inputs(name))
@@ -74,6 +87,8 @@ def read(name: str, workload: Workload) -> Program:
         settings["image_size"] = workload.inputs[0].shape[-1]
     if family == "segmentation":
         settings["weights_backbone"] = None  # or it fetches some
+        # The published weights have the head that helps to train, which runs whenever it is there.
+        settings["aux_loss"] = None if name.startswith("lraspp") else True
     notes: tuple[str, ...] = ()
     if name == "googlenet" and not workload.training:
         # The published weights come without the heads, which only training uses.
@@ -81,7 +96,10 @@ def read(name: str, workload: Workload) -> Program:
         notes = ("without the auxiliary heads, which only training uses",)
     if family == "quantization":
         notes = ("weighed in floating point, as it is before quantisation",)
-    model = build(partial(_make, name, settings), f"torchvision:{name}")
+    if family == "detection":
+        model, notes = _detector(name)
+    else:
+        model = build(partial(_make, name, settings), f"torchvision:{name}")
     program = trace(
         model, workload, network=name, source=f"torchvision:{name}", frontend="torchvision"
     )
@@ -93,6 +111,41 @@ def _make(name: str, settings: Mapping[str, Any]) -> nn.Module:
 
     model: nn.Module = get_model(name, weights=None, **settings)
     return model
+
+
+def _detector(name: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """A detector that takes a batch of images and keeps as many boxes as it may, and a note that says so.
+
+    It is built with data, of which the anchors are a part. What is suppressed depends on the weights: here
+    nothing is, so that proposals and boxes are as many as the network lets through.
+    """
+    import torch
+    from torchvision.ops.misc import FrozenBatchNorm2d
+
+    model: Any
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(0)
+        model = _make(name, {"weights_backbone": None}).eval()
+    if name in _FROZEN:
+        for parent in tuple(model.backbone.modules()):
+            for key, child in tuple(parent.named_children()):
+                if isinstance(child, torch.nn.BatchNorm2d):
+                    setattr(parent, key, FrozenBatchNorm2d(child.num_features, child.eps))
+    model.register_forward_pre_hook(_one_by_one)
+    if not hasattr(model, "rpn"):
+        return model, ()
+    model.rpn.nms_thresh = model.roi_heads.nms_thresh = 1.0
+    model.rpn.score_thresh, model.roi_heads.score_thresh = 0.0, -1.0
+    proposals, boxes = model.rpn.post_nms_top_n(), model.roi_heads.detections_per_img
+    return model, (
+        f"counted for as many boxes as it lets through: {proposals:,} proposals and {boxes:,} detections an image",
+    )
+
+
+def _one_by_one(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Images (B, 3, M, N) as the list that detectors take."""
+    images, *rest = args
+    return (list(images), *rest)
 
 
 def _family(name: str) -> str:
@@ -117,16 +170,13 @@ def documented_inputs(name: str) -> tuple[InputSpec, ...]:
         image = _sides(settings["crop_size"])
         if _family(name) == "video":
             # A clip: channels, frames, height, width.
-            frames = int(weights.meta.get("min_temporal_size", 16)) if weights is not None else 16
-            return (InputSpec(shape=(3, frames, *image)),)
+            return (InputSpec(shape=(3, _FRAMES, *image)),)
         return (InputSpec(shape=(3, *image)),)
     if _family(name) == "segmentation" and "resize_size" in settings:
         return (InputSpec(shape=(3, *_sides(settings["resize_size"]))),)
-    if _family(name) == "optical_flow":
-        frame = InputSpec(
-            shape=(3, 520, 960)
-        )  # as RAFT is evaluated: Teed and Deng 2020, section 4
-        return (frame, frame)
+    images = {"detection": 1, "optical_flow": 2}.get(_family(name), 0)
+    if images:
+        return (InputSpec(shape=(3, _SIDE, _SIDE)),) * images
     raise UsageError(
         f"torchvision documents no input size for {name}",
         "give one without the batch axis: --input 3,224,224",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from . import (
     attention,
     contraction,
+    detection,
     elementwise,
     embedding,
     indexing,
@@ -27,6 +28,7 @@ __all__ = [
     "Operator",
     "attention",
     "contraction",
+    "detection",
     "elementwise",
     "embedding",
     "indexing",

@@ -229,6 +229,29 @@ class EmbeddingBagBackward(Operator):
         return (("b", "E"), ("n",), *(tensor.shape for tensor in op.inputs[2:]))
 
 
+@final
+class Nonzero(Operator):
+    """The places of the numbers that are not zero.
+
+    Shapes: x (*d) -> (n, rank) int64, n as many as there are, at most all
+    Counts: one comparison a number.
+    """
+
+    kind = "nonzero"
+    family = "indexing"
+    aten = ("nonzero",)
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x = op.inputs[0].shape
+        return ((elements(x), len(x)),)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return ("int64",)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost(comparisons=op.inputs[0].elements)
+
+
 register(
-    Scatter(), Sort(), Search(), Histogram(), Fold(), EmbeddingBag(), EmbeddingBagBackward()
+    Nonzero(), Scatter(), Sort(), Search(), Histogram(), Fold(), EmbeddingBag(), EmbeddingBagBackward()
 )  # fmt: skip

@@ -7,6 +7,7 @@ the module that was running, the shapes that went in, and what to try.
 from __future__ import annotations
 
 import linecache
+import os
 import re
 import traceback
 from pathlib import Path
@@ -18,8 +19,8 @@ from torch._ops import OpOverload
 from ...errors import WeighError
 from .recording import MemoryLimitError
 
-_OURS = str(Path(__file__).parents[2])
-_PYTORCH = str(Path(torch.__file__).parent)
+_OURS = f"{Path(__file__).parents[2]}{os.sep}"
+_PYTORCH = f"{Path(torch.__file__).parent}{os.sep}"  # torchvision stands beside it
 
 _ON_META = re.compile(r"\bmeta\b", re.IGNORECASE)
 """What PyTorch's message mentions where a tensor without data was asked for some, or met one that has some."""

@@ -353,7 +353,7 @@ def _tensors(output: Any) -> Iterator[Tensor]:
 
 @contextlib.contextmanager
 def _process_untouched() -> Iterator[None]:
-    """Leaves random numbers, modes, the default dtype and the collector as they were.
+    """Leaves random numbers, numpy's too, modes, the default dtype and the collector as they were.
 
     The collector is off while tracing: it would free storages at moments of its own.
     """
@@ -361,6 +361,10 @@ def _process_untouched() -> Iterator[None]:
     generator, chance = torch.get_rng_state(), random.getstate()
     dtype = torch.get_default_dtype()
     fast_path = torch.backends.mha.get_fastpath_enabled()
+    strict = torch.are_deterministic_algorithms_enabled()
+    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
+    numpy = sys.modules.get("numpy")  # if nobody has loaded it, nobody draws from it
+    arrays = None if numpy is None else numpy.random.get_state()
     gc.disable()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -371,5 +375,8 @@ def _process_untouched() -> Iterator[None]:
         torch.set_default_dtype(dtype)
         torch.set_rng_state(generator)
         random.setstate(chance)
+        torch._C._set_deterministic_algorithms(strict, warn_only=lenient)
+        if numpy is not None:
+            numpy.random.set_state(arrays)
         if collecting:
             gc.enable()

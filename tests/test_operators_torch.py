@@ -296,3 +296,23 @@ def test_places_of_an_affine_map():
     program = traced(lambda x: F.affine_grid(maps, size, align_corners=False) + x, (1, 1, 1))
     # 30 points, two coordinates each of three products
     assert of_kind(program, "affine_grid")[1].macs == 2 * 30 * 2 * 3
+
+
+# -- batch norm under its other names --------------------------------------------------------------
+
+
+def test_batch_norm_under_whatever_name():
+    aten = torch.ops.aten
+    one = torch.ones(3)
+
+    def training(call):
+        (op,), _ = of_kind(traced(call, (3, 4, 4)), "batch_norm")
+        return op.attributes["training"]
+
+    assert training(lambda x: aten._batch_norm_with_update(x, one, one, one, one, 0.0, 1e-5)[0])
+    assert training(
+        lambda x: aten._native_batch_norm_legit.no_stats(x, one, one, True, 0.1, 1e-5)[0]
+    )
+    assert not training(
+        lambda x: aten._native_batch_norm_legit_no_training(x, one, one, one, one, 0.1, 1e-5)[0]
+    )

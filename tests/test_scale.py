@@ -234,3 +234,12 @@ def test_a_recurrent_network_is_seen_step_by_step():
     assert report.uncounted == ()
     # 2 samples of 5 steps: four gates of 6, from 8 inputs and 6 states
     assert report.compute.forward.macs == 2 * 5 * 4 * 6 * (8 + 6)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_batch_norm_in_evaluation_is_counted_on_either(device):
+    norm = nn.BatchNorm2d(3).to(device).eval()
+    with weighbridge.scale() as scale, torch.no_grad():
+        norm(torch.ones(2, 3, 4, 4, device=device))
+    assert scale.report().uncounted == ()
+    assert "batch_norm" in scale.report().by_operator()

@@ -211,7 +211,7 @@ register(
                         "rot90", "diag_embed", "pixel_shuffle", "pixel_unshuffle", "tril", "triu",
                         "channel_shuffle", "as_strided_copy", "im2col", "stack")),
     Copy("copy", aten=("copy", "_foreach_copy")),
-    Copy("gather", aten=("index", "index_select", "gather", "take_along_dim", "masked_select", "take",
+    Copy("gather", aten=("index", "_unsafe_index", "index_select", "gather", "take_along_dim", "masked_select", "take",
                          "masked_scatter_backward", "max_unpool2d", "max_unpool3d", "repeat_interleave")),
     Copy(
         "fill",

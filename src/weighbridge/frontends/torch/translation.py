@@ -285,10 +285,35 @@ def _batch_norm(
     return Reading("batch_norm", operands, attributes, 3 if training else 1)
 
 
-def _batch_norm_without_running(
-    x: Tensor, weight: Tensor | None, bias: Tensor | None, training: bool, *_: object
+def _batch_norm_with_or_without_running(
+    x: Tensor, weight: Tensor | None, bias: Tensor | None, *rest: Any
 ) -> Reading:
-    return _batch_norm(x, weight, bias, None, None, training)
+    """Without running statistics `training` stands in their place."""
+    if isinstance(rest[0], bool):
+        return _batch_norm(x, weight, bias, None, None, rest[0])
+    return _batch_norm(x, weight, bias, *rest)
+
+
+def _batch_norm_of_training(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_variance: Tensor,
+    *_: object,
+) -> Reading:
+    return _batch_norm(x, weight, bias, running_mean, running_variance, True)
+
+
+def _batch_norm_of_evaluation(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_variance: Tensor,
+    *_: object,
+) -> Reading:
+    return _batch_norm(x, weight, bias, running_mean, running_variance, False)
 
 
 def _batch_norm_backward(
@@ -921,9 +946,11 @@ _READINGS: dict[str, Callable[..., Reading]] = {
     "convolution_backward_overrideable": _convolution_backward,
     "native_batch_norm": _batch_norm,
     "cudnn_batch_norm": _batch_norm,
-    "_native_batch_norm_legit": _batch_norm,
+    "_native_batch_norm_legit": _batch_norm_with_or_without_running,
     "_native_batch_norm_legit_functional": _batch_norm,
-    "_batch_norm_with_update": _batch_norm,
+    "_native_batch_norm_legit_no_training": _batch_norm_of_evaluation,
+    "_batch_norm_no_update": _batch_norm_of_evaluation,
+    "_batch_norm_with_update": _batch_norm_of_training,
     "native_batch_norm_backward": _batch_norm_backward,
     "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _layer_norm_backward,

@@ -1,0 +1,341 @@
+"""Random modules, traced without data and run with data: nothing of what is recorded may differ.
+
+A module is a list of small steps, each on tensors that earlier ones made: layers, some of them run again or with
+another's weights, branches that are joined, views, writing in place. The witness is a real step on the CPU,
+watched by a dispatch mode of the test's own and by PyTorch's FlopCounterMode.
+"""
+
+from collections import Counter
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hypothesis import HealthCheck, Phase, given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from weighbridge.analyses.compute import compute  # noqa: E402
+from weighbridge.errors import WeighError  # noqa: E402
+from weighbridge.frontends.torch import trace  # noqa: E402
+from weighbridge.frontends.torch.translation import Handling, translation_of  # noqa: E402
+from weighbridge.workload import InputSpec, Workload  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+BATCH = 2
+
+
+# -- what a module is made of ----------------------------------------------------------------------
+
+
+class Random(nn.Module):
+    """Runs a list of steps; the layers that they need are made by a first run."""
+
+    def __init__(self, steps, shape, *, train):
+        super().__init__()
+        self.train(train)
+        self.steps = steps
+        self.layers = nn.ModuleDict()
+        with torch.device("meta"), torch.set_grad_enabled(train):
+            self.making = True
+            self(torch.empty(BATCH, *shape))
+        self.making = False
+        for layer in self.layers.values():
+            layer.train(train).to_empty(device="cpu")
+            for tensor in (*layer.parameters(), *layer.buffers()):
+                with torch.no_grad():
+                    tensor.fill_(1)
+
+    def layer(self, key, make):
+        if self.making and key not in self.layers:
+            self.layers[key] = make()
+        return self.layers[key]
+
+    def forward(self, x):
+        made = [x]
+        for place, (name, first, second, number) in enumerate(self.steps):
+            a, b = made[first % len(made)], made[second % len(made)]
+            y = STEPS[name](self, place, a, b, number)
+            if y is not None:
+                made.append(y)
+        return torch.cat([tensor.reshape(BATCH, -1) for tensor in made[-3:]], 1)
+
+
+def linear(net, place, a, b, number):
+    width = 1 + number % 5
+    # Keyed by its sizes: the same sizes again are the same layer again.
+    key = f"linear_{a.shape[-1]}_{width}" if number % 2 else f"linear_at_{place}"
+    return net.layer(key, lambda: nn.Linear(a.shape[-1], width, bias=number % 3 > 0))(a)
+
+
+def tied(net, place, a, b, number):
+    for layer in net.layers.values():
+        if isinstance(layer, nn.Linear) and layer.weight.shape[0] == a.shape[-1]:
+            return F.linear(a, layer.weight.t())
+    return None
+
+
+def convolution(net, place, a, b, number):
+    if a.dim() != 4:
+        return None
+    k = 1 + number % 4
+    settings = {"padding": number % 2, "stride": 1 + number % 2, "bias": number % 3 > 0}
+    size = 1 + number % 3
+    if min(a.shape[2:]) + 2 * settings["padding"] < size:
+        return None
+    key = f"conv_{a.shape[1]}_{number}" if number % 2 else f"conv_at_{place}"
+    return net.layer(key, lambda: nn.Conv2d(a.shape[1], k, size, **settings))(a)
+
+
+def transposed(net, place, a, b, number):
+    if a.dim() != 4 or a.numel() > 4000:
+        return None
+    key = f"transposed_at_{place}"
+    return net.layer(
+        key, lambda: nn.ConvTranspose2d(a.shape[1], 2, 2, stride=1 + number % 2)
+    )(a)  # fmt: skip
+
+
+def batch_norm(net, place, a, b, number):
+    if a.dim() != 4:
+        return None
+    key = f"norm_at_{place}"
+    if net.training and not a.requires_grad:
+        return None  # without data PyTorch makes the gradient of its input, wanted or not
+    return net.layer(key, lambda: nn.BatchNorm2d(a.shape[1], affine=number % 3 > 0))(a)
+
+
+def layer_norm(net, place, a, b, number):
+    key = f"layer_norm_{a.shape[-1]}"
+    return net.layer(key, lambda: nn.LayerNorm(a.shape[-1]))(a)
+
+
+def group_norm(net, place, a, b, number):
+    if a.dim() != 4:
+        return None
+    return net.layer(f"group_at_{place}", lambda: nn.GroupNorm(1, a.shape[1]))(a)
+
+
+def activation(net, place, a, b, number):
+    kinds = (
+        torch.relu, F.gelu, F.silu, torch.sigmoid, torch.tanh, F.hardswish, F.leaky_relu, F.softplus,
+        F.elu, torch.exp,
+    )  # fmt: skip
+    return kinds[number % len(kinds)](a)
+
+
+def in_place(net, place, a, b, number):
+    if number % 7 == 0:
+        return a.mul_(2)  # of whatever it is, also where autograd needs it
+    fresh = a.clone() if number % 2 else a + 1
+    kinds = (
+        torch.relu_, lambda t: t.add_(1), lambda t: t.mul_(t.new_full((), 2.0)), lambda t: t.sub_(a),
+        torch.sigmoid_, lambda t: t.clamp_(min=0), lambda t: t[:1].add_(1),
+    )  # fmt: skip
+    kinds[number % len(kinds)](fresh)
+    return fresh
+
+
+def joined(net, place, a, b, number):
+    if a.shape == b.shape:
+        kinds = (torch.add, torch.mul, torch.maximum, torch.sub)
+        return kinds[number % len(kinds)](a, b)
+    if a.dim() == b.dim() and a.shape[:-1] == b.shape[:-1]:
+        return torch.cat([a, b], -1)
+    return None
+
+
+def product(net, place, a, b, number):
+    rows = a.reshape(BATCH, -1, a.shape[-1])
+    return rows @ rows.mT if rows.shape[1] <= 64 else None
+
+
+def view(net, place, a, b, number):
+    kinds = (
+        lambda t: t.transpose(-1, -2) if t.dim() > 2 else t.unsqueeze(1),
+        lambda t: t.reshape(BATCH, -1),
+        lambda t: t[..., : max(t.shape[-1] // 2, 1)],
+        lambda t: t.flatten(1),
+        lambda t: t.chunk(2, -1)[0],
+        lambda t: t.unsqueeze(1).expand(BATCH, 2, *t.shape[1:]).flatten(1, 2) if t.numel() < 500 else None,
+        lambda t: t.contiguous(),
+        lambda t: t.roll(1, -1),
+        lambda t: t.flip(-1),
+        lambda t: F.pad(t, (1, 0)),
+        lambda t: torch.stack([t, t], 1)[:, 0],
+    )  # fmt: skip
+    return kinds[number % len(kinds)](a)
+
+
+def pool(net, place, a, b, number):
+    if a.dim() != 4 or min(a.shape[2:]) < 2:
+        return None
+    kinds = (
+        lambda t: F.max_pool2d(t, 2),
+        lambda t: F.avg_pool2d(t, 2, stride=1),
+        lambda t: F.adaptive_avg_pool2d(t, 1),
+        lambda t: F.adaptive_max_pool2d(t, 1),
+    )
+    return kinds[number % len(kinds)](a)
+
+
+def reduction(net, place, a, b, number):
+    kinds = (
+        lambda t: t.softmax(-1), lambda t: t.mean(-1, keepdim=True), lambda t: t.sum(-1, keepdim=True),
+        lambda t: t.amax(-1, keepdim=True), lambda t: t.log_softmax(-1), lambda t: t.cumsum(-1),
+        lambda t: t - t.mean(-1, keepdim=True), lambda t: t.var(-1, keepdim=True, correction=0),
+    )  # fmt: skip
+    return kinds[number % len(kinds)](a)
+
+
+STEPS = {
+    step.__name__: step
+    for step in (
+        linear, tied, convolution, transposed, batch_norm, layer_norm, group_norm, activation, in_place,
+        joined, product, view, pool, reduction,
+    )
+}  # fmt: skip
+
+numbers = st.integers(0, 50)
+modules = st.lists(
+    st.tuples(st.sampled_from(sorted(STEPS)), numbers, numbers, numbers), min_size=1, max_size=9
+)
+shapes = st.one_of(
+    st.tuples(st.integers(1, 3), st.integers(4, 7), st.integers(4, 7)), st.tuples(st.integers(2, 6))
+)
+
+
+# -- the witness -----------------------------------------------------------------------------------
+
+
+class Watched(TorchDispatchMode):
+    """Operators with the shapes of their results, and the bytes of every storage that one made.
+
+    A CPU's kernel may return the gradient of a weight in a layout of its own, which is then copied where it is
+    kept: `copies` and `copied` are what that takes on top, and may differ.
+    """
+
+    def __init__(self, there):
+        super().__init__()
+        self.operators = Counter()
+        self.held = {tensor.untyped_storage()._cdata: tensor for tensor in there}
+        self.sizes = Counter()
+        self.copies = Counter()
+        self.copied = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        how = translation_of(func)
+        made = [result] if isinstance(result, torch.Tensor) else result
+        # What holds nothing, such as the statistics that batch norm does not take in evaluation, is left out.
+        made = [t for t in made or () if isinstance(t, torch.Tensor) and t.numel()]
+        node = torch._C._current_autograd_node()
+        kept = node is not None and "AccumulateGrad" in node.name()
+        if how.handling is Handling.RECORDED:
+            # By kind: evaluating batch norm has one name on a CPU and another one without data.
+            record = how.read(args, kwargs or {}).kind, tuple(tuple(t.shape) for t in made)
+            self.operators[record] += 1
+            self.copies[record] += kept and record[0] == "copy"
+        for tensor in made if how.handling is not Handling.IGNORED else ():
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self.held:
+                # Held, so that no other storage can take its place.
+                self.held[storage._cdata] = tensor
+                self.sizes[storage.nbytes()] += 1
+                self.copied[storage.nbytes()] += kept
+        return result
+
+
+def really(net, x, *, train):
+    """The operators, storages and FLOPs of a step with data; None where autograd refuses the program."""
+    there = (*net.parameters(), *net.buffers(), x)
+    watched = Watched(there)
+    # Each in its own run: FlopCounterMode takes apart some operators that it has no formula for.
+    for witness in (watched, flops := FlopCounterMode(display=False)):
+        net.zero_grad(set_to_none=True)
+        with witness, torch.set_grad_enabled(train):
+            y = net(x)
+            if train:
+                loss = y.mean()
+                seed = torch.ones_like(loss)
+                try:
+                    loss.backward(seed)
+                except RuntimeError as error:
+                    if "inplace operation" not in str(error):
+                        raise
+                    return None
+    return watched, flops.get_total_flops(), tuple(y.shape)
+
+
+def agree(steps, shape, *, train):
+    net = Random(steps, shape, train=train)
+    x = torch.ones(BATCH, *shape)
+    trained = train and any(p.requires_grad for p in net.parameters())
+    if train and not trained:
+        return
+    workload = Workload(
+        inputs=(InputSpec(shape=shape),), batch=BATCH, mode="training" if train else "inference",
+        loss="mean",
+    )  # fmt: skip
+    try:
+        program = trace(net, workload, network="random", source="test")
+    except WeighError as error:
+        refused = str(error)
+        if "there is nothing to train" in refused:
+            return
+        program = None
+    try:
+        witness = really(net, x, train=train)
+    except RuntimeError:  # writing in place to what must stay
+        if program is not None:
+            raise
+        return
+    if witness is None:
+        assert program is None
+        return
+    assert program is not None, refused
+    watched, flops, shape_out = witness
+    ours = Counter(
+        (op.kind, tuple(tensor.shape for tensor in op.outputs)) for op in program.ops
+    )  # fmt: skip
+    sizes = Counter(s.bytes for s in program.storages if s.birth >= 0 and s.bytes)
+    assert ours - watched.operators == Counter()
+    assert watched.operators - ours <= watched.copies
+    assert sizes - watched.sizes == Counter()
+    assert watched.sizes - sizes <= watched.copied
+    assert program.outputs[0].shape == shape_out
+    found = compute(program)
+    assert found.uncounted == ()
+    assert found.forward.flops + found.backward.flops == flops
+
+
+COMMON = {
+    "phases": (Phase.explicit, Phase.generate),  # shrinking runs networks for minutes
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.too_slow],
+    "print_blob": True,
+}
+
+
+@settings(max_examples=40, derandomize=True, **COMMON)
+@given(modules, shapes)
+def test_a_forward_pass_is_recorded_as_it_runs(steps, shape):
+    agree(steps, shape, train=False)
+
+
+@settings(max_examples=20, derandomize=True, **COMMON)
+@given(modules, shapes)
+def test_a_training_step_is_recorded_as_it_runs(steps, shape):
+    agree(steps, shape, train=True)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, **COMMON)
+@given(modules, shapes, st.booleans())
+def test_a_thousand_more(steps, shape, train):
+    agree(steps, shape, train=train)
+    agree(steps, shape, train=not train)

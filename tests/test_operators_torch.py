@@ -316,3 +316,59 @@ def test_batch_norm_under_whatever_name():
     assert not training(
         lambda x: aten._native_batch_norm_legit_no_training(x, one, one, one, one, 0.1, 1e-5)[0]
     )
+
+
+# -- sequences -------------------------------------------------------------------------------------
+
+
+def test_two_layers_of_lstm():
+    # 90 steps of 2 layers: four gates of 512, each from 512 inputs and 512 states
+    net = nn.LSTM(512, 512, 2, device="meta")
+    found = compute(traced(net, (1, 512), batch=90)).forward.macs
+    assert found == 90 * 2 * 4 * 512 * (512 + 512) == 377_487_360
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrent_networks_in_both_directions(kind, gates):
+    net = kind(6, 5, 2, bidirectional=True, batch_first=True)
+    forward, backward = macs(traced(net, (7, 6), train=True))
+    # 2 samples of 7 steps, each way: the second layer reads both ways of the first
+    assert forward == 2 * 7 * 2 * gates * 5 * ((6 + 5) + (10 + 5))
+    assert 2 * forward - 2 * 2 * 2 * 2 * gates * 25 <= backward <= 2 * forward
+
+
+def test_a_projected_lstm():
+    net = nn.LSTM(6, 5, proj_size=3, batch_first=True)
+    # gates from 6 inputs and 3 projected states; the projection of 5 to 3
+    assert macs(traced(net, (7, 6)))[0] == 2 * 7 * (4 * 5 * (6 + 3) + 5 * 3)
+
+
+def test_einsum_with_a_parameter():
+    weight = nn.Parameter(torch.empty(4, 8, 6))
+    program = traced(lambda x: torch.einsum("bti,hij->bhtj", x, weight), (5, 8), train=True)
+    # 2*5 rows of 8 to 4 times 6; backward twice that
+    assert macs(program) == (10 * 8 * 24, 2 * 10 * 8 * 24)
+
+
+# -- computing again -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reentrant", "again"), [(False, 1), (True, 2)])
+def test_checkpointing_computes_forward_again_in_backward(reentrant, again):
+    """Not reentrant, it stops when everything is there that backward needs: before the last product."""
+
+    from torch.utils.checkpoint import checkpoint
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 8))
+
+        def forward(self, x):
+            return checkpoint(self.inner, x, use_reentrant=reentrant)
+
+    forward, backward = macs(program := traced(Net(), (8,), train=True))
+    # 2 rows of 8 to 8, twice; backward what is computed again, then for the input and for the weights
+    assert (forward, backward) == (2 * 2 * 64, (again + 4) * 2 * 64)
+    products = [op for op in program.phase("backward") if op.kind == "matmul"]
+    assert {op.scope for op in products} == {"inner.0", "inner.2"}

@@ -145,6 +145,8 @@ DETECTORS = {
     # What differs is the boxes that random images gave with trained weights: none, or one with keypoints.
     # A proposal in the box head: 256 * 7 * 7 * 1024 + 1024^2 + 1024 * 91 * 5 MACs, 14.36 M.
     "fasterrcnn_resnet50_fpn": 0,
+    "fasterrcnn_resnet50_fpn_v2": 0,
+    "maskrcnn_resnet50_fpn_v2": 0,
     "fasterrcnn_mobilenet_v3_large_fpn": 1000 * 14_359_552,
     "fasterrcnn_mobilenet_v3_large_320_fpn": 150 * 14_359_552,
     # A detection in the mask head: four convolutions of 256 to 256 on 14 x 14, one transposed to 28 x 28,

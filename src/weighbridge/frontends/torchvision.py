@@ -134,7 +134,9 @@ def _detector(name: str) -> tuple[nn.Module, tuple[str, ...]]:
     model.register_forward_pre_hook(_one_by_one)
     if not hasattr(model, "rpn"):
         return model, ()
-    model.rpn.nms_thresh = model.roi_heads.nms_thresh = 1.0
+    model.rpn.nms_thresh = model.roi_heads.nms_thresh = 2.0  # boxes overlap by 1 at most
+    for head in (model.rpn.head.bbox_pred, model.roi_heads.box_predictor.bbox_pred):
+        torch.nn.init.zeros_(head.weight)  # boxes stay where they begin, inside the image
     model.rpn.score_thresh, model.roi_heads.score_thresh = 0.0, -1.0
     proposals, boxes = model.rpn.post_nms_top_n(), model.roi_heads.detections_per_img
     return model, (

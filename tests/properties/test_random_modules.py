@@ -40,6 +40,7 @@ class Random(nn.Module):
         self.train(train)
         self.steps = steps
         self.layers = nn.ModuleDict()
+        self.tied = {}
         with torch.device("meta"), torch.set_grad_enabled(train):
             self.making = True
             self(torch.empty(BATCH, *shape))
@@ -73,10 +74,15 @@ def linear(net, place, a, b, number):
 
 
 def tied(net, place, a, b, number):
-    for layer in net.layers.values():
-        if isinstance(layer, nn.Linear) and layer.weight.shape[0] == a.shape[-1]:
-            return F.linear(a, layer.weight.t())
-    return None
+    if net.making:
+        fitting = (
+            key
+            for key, layer in net.layers.items()
+            if isinstance(layer, nn.Linear) and layer.weight.shape[0] == a.shape[-1]
+        )
+        net.tied[place] = next(fitting, None)
+    key = net.tied[place]
+    return None if key is None else F.linear(a, net.layers[key].weight.t())
 
 
 def convolution(net, place, a, b, number):

@@ -29,11 +29,6 @@ CASE = Case(
 NO_RULE = {"moe-grouped": "PyTorch's FlopCounterMode has no rule for grouped_mm"}
 """Cases that the independent witness cannot count."""
 
-NOT_YET = {
-    "moe-grouped": "aten._grouped_mm has no rule yet; the report names it as not counted",
-}
-"""Cases that weighbridge itself does not get right, with the reason."""
-
 
 def built(case: Case):
     pytest.importorskip("torch")
@@ -66,15 +61,7 @@ def test_the_sums_agree_with_pytorchs_own_counter(name: str) -> None:
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.notimpl, pytest.mark.xfail(reason=NOT_YET[name])])
-        if name in NOT_YET
-        else name
-        for name in sorted(BY_NAME)
-    ],
-)
+@pytest.mark.parametrize("name", sorted(BY_NAME))
 def test_weighbridge_agrees_with_the_sums(name: str) -> None:
     case = BY_NAME[name]
     module, arguments = built(case)

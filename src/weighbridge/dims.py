@@ -36,11 +36,6 @@ def product(sizes: Iterable[int]) -> int:
     return prod(sizes)
 
 
-def total(values: Iterable[int]) -> int:
-    """The sum of the values; 0 for none."""
-    return sum(values)
-
-
 def bytes_of(elements: int, dtype: str) -> int:
     """Bytes that so many elements take; a part of a byte at the end counts as one."""
     bits = BITS[dtype]

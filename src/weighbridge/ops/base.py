@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Protocol
 
-from ..dims import Formula, Shape, formula, product, symbolic
+from ..dims import Formula, Shape, formula, symbolic
 from ..errors import ShapeError
 from ..program import AttributeValue, Op, Tensor
 
@@ -233,11 +233,6 @@ def aligned_axes(shapes: Sequence[Shape]) -> tuple[tuple[str | int, ...], ...]:
         )
         for shape in shapes
     )
-
-
-def elements(shape: Shape) -> int:
-    """How many numbers a tensor of this shape holds."""
-    return product(shape)
 
 
 _RULES: dict[str, Operator] = {}

@@ -8,7 +8,7 @@ from typing import final
 from ..dims import Shape, broadcast, product
 from ..errors import ShapeError
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, contraction, elements, need, register
+from .base import Cost, Emit, Gradients, Operator, contraction, need, register
 from .movement import reshaped, sum_to
 
 
@@ -379,7 +379,7 @@ class ConvolutionBackward(Operator):
 
 def convolution_macs(x: Shape, w: Shape, y: Shape, *, transposed: bool) -> int:
     """Products in a convolution of x (B, c, *image) with w (k, c/g, *kernel) to y (B, k, *output)."""
-    return elements(x if transposed else y) * product(w[1:])
+    return product(x if transposed else y) * product(w[1:])
 
 
 def _stretched(names: tuple[str, ...], shape: Shape, full: Shape) -> tuple[str | int, ...]:

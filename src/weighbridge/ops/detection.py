@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import final
 
-from ..dims import Shape
+from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Operator, contraction, elements, need, register
+from .base import Cost, Operator, contraction, need, register
 from .indexing import doublings
 
 TAPS = 4
@@ -77,7 +77,7 @@ class RegionAlign(Operator):
         return ((boxes[0], x[1], op.integer("pooled_height"), op.integer("pooled_width")),)
 
     def arithmetic(self, op: Op) -> Cost:
-        outputs, samples = elements(op.outputs[0].shape), _samples(op)
+        outputs, samples = product(op.outputs[0].shape), _samples(op)
         return _placing(op, op.inputs[1].shape[0]) + Cost(
             multiplications=outputs * samples * TAPS,
             additions=outputs * (samples * TAPS - 1),
@@ -150,10 +150,10 @@ class DeformableConvolution(Operator):
 
     def arithmetic(self, op: Op) -> Cost:
         x, w, offsets = (tensor.shape for tensor in op.inputs[:3])
-        outputs, places = elements(op.outputs[0].shape), elements(offsets) // 2
-        read = elements((x[0], x[1], *w[2:], *offsets[2:]))
+        outputs, places = product(op.outputs[0].shape), product(offsets) // 2
+        read = product((x[0], x[1], *w[2:], *offsets[2:]))
         masked = read if op.flag("use_mask") else 0
-        return contraction(outputs * elements(w[1:]), outputs, addends=outputs) + Cost(
+        return contraction(outputs * product(w[1:]), outputs, addends=outputs) + Cost(
             multiplications=4 * places + TAPS * read + masked,
             additions=4 * places + (TAPS - 1) * read,
         )

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import final
 
-from ..dims import Shape, bytes_of
+from ..dims import Shape, bytes_of, product
 from ..program import Op
-from .base import Cost, Operator, elements, need, register
+from .base import Cost, Operator, need, register
 
 
 @final
@@ -86,9 +86,9 @@ class Sort(Operator):
         x = op.inputs[0].shape
         length = x[op.integer("axis", -1)] if x else 1
         if op.flag("flat"):
-            length = elements(x)
+            length = product(x)
         steps = doublings(op.integer("k") + 1 if "k" in op.attributes else length)
-        return Cost(comparisons=elements(x) * steps)
+        return Cost(comparisons=product(x) * steps)
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         # How often a row doubles is no polynomial of its length: sizes stay numbers.
@@ -243,7 +243,7 @@ class Nonzero(Operator):
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[0].shape
-        return ((elements(x), len(x)),)
+        return ((product(x), len(x)),)
 
     def dtypes(self, op: Op) -> tuple[str, ...]:
         return ("int64",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ..dims import Shape, product, total
+from ..dims import Shape, product
 from ..program import Op, Tensor
 from .base import Cost, Emit, Gradients, Operator, need, register
 
@@ -92,13 +92,13 @@ class Copy(Operator):
         return Cost()
 
     def traffic(self, op: Op) -> tuple[int, int]:
-        written = total(t.bytes for t in op.outputs)
+        written = sum(t.bytes for t in op.outputs)
         if not self.reads or not op.inputs:
             return 0, written
         # What is read is what is written, however much larger the source; indices come on top.
         source = op.inputs[-1] if self.kind == "copy" else op.inputs[0]
-        indices = total(t.bytes for t in op.inputs[1:]) if self.kind == "gather" else 0
-        moved = total(t.elements for t in op.outputs) * source.bytes // max(source.elements, 1)
+        indices = sum(t.bytes for t in op.inputs[1:]) if self.kind == "gather" else 0
+        moved = sum(t.elements for t in op.outputs) * source.bytes // max(source.elements, 1)
         return moved + indices, written
 
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
@@ -150,7 +150,7 @@ class Concatenate(Operator):
                 rest == (*first[:axis], *first[axis + 1 :]),
                 f"shapes {first} and {tensor.shape} do not join along axis {axis}",
             )
-        joined = total(tensor.shape[axis] for tensor in op.inputs)
+        joined = sum(tensor.shape[axis] for tensor in op.inputs)
         return ((*first[:axis], joined, *first[axis + 1 :]),)
 
     def arithmetic(self, op: Op) -> Cost:

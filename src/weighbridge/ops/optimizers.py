@@ -238,8 +238,6 @@ SYNONYMS: Mapping[str, Optimizer] = {
 }
 """Names that users know for an update rule with settings."""
 
-SETTINGS = ("momentum", "nesterov", "dampening", "weight_decay", "centered")
-
 
 def optimizer(name: str, **settings: float | bool) -> Optimizer:
     """An optimizer by the name that a user types, its defaults filled in.

@@ -7,7 +7,7 @@ from typing import final
 
 from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, aligned_axes, elements, need, register
+from .base import Cost, Emit, Gradients, Operator, aligned_axes, need, register
 
 
 def pooled(op: Op) -> Shape:
@@ -121,7 +121,7 @@ class AdaptiveAveragePool(Operator):
 
     def arithmetic(self, op: Op) -> Cost:
         x, y = op.inputs[0].shape, op.outputs[0].shape
-        outputs = elements(y)
+        outputs = product(y)
         return Cost(additions=covered(x, y) - outputs, divisions=outputs)
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
@@ -155,7 +155,7 @@ class AdaptiveMaxPool(Operator):
 
     def arithmetic(self, op: Op) -> Cost:
         x, y = op.inputs[0].shape, op.outputs[0].shape
-        return Cost(comparisons=covered(x, y) - elements(y))
+        return Cost(comparisons=covered(x, y) - product(y))
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         (names,) = super().axes(op)
@@ -169,7 +169,7 @@ class AdaptiveMaxPool(Operator):
 
 def covered(x: Shape, y: Shape) -> int:
     """Elements of all adaptive windows from x (B, c, *image) to y (B, c, *size), overlaps twice."""
-    return elements(x[:2]) * product(
+    return product(x[:2]) * product(
         covered_by_windows(size, places) for size, places in zip(x[2:], y[2:], strict=True)
     )
 

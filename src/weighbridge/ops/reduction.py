@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import final
 
-from ..dims import Shape
+from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, elements, need, register
+from .base import Cost, Emit, Gradients, Operator, need, register
 from .movement import reshaped
 
 
@@ -154,7 +154,7 @@ class SoftmaxBackward(Operator):
 
 def _rows(shape: Shape, axis: int) -> int:
     length = shape[axis] if shape else 1
-    return elements(shape) // length if length else 0
+    return product(shape) // length if length else 0
 
 
 def _scored_axes(x: Shape) -> tuple[tuple[str | int, ...], ...]:

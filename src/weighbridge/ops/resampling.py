@@ -12,7 +12,7 @@ from typing import final
 
 from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, contraction, elements, need, register
+from .base import Cost, Emit, Gradients, Operator, contraction, need, register
 
 TAPS: Mapping[str, int] = {"nearest": 1, "linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
 """Inputs that one output is a weighted sum of: 2 an axis, 4 an axis for cubic."""
@@ -165,7 +165,7 @@ class GridSample(Operator):
         return ((*x[:2], *grid[1:-1]),)
 
     def arithmetic(self, op: Op) -> Cost:
-        return _sampling(op, elements(op.outputs[0].shape), op.inputs[1].shape)
+        return _sampling(op, product(op.outputs[0].shape), op.inputs[1].shape)
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         x, grid = op.inputs[0].shape, op.inputs[1].shape
@@ -216,7 +216,7 @@ def _grid_taps(op: Op, grid: Shape) -> int:
 
 def _sampling(op: Op, outputs: int, grid: Shape) -> Cost:
     taps = _grid_taps(op, grid)
-    places, axes = elements(grid[:-1]), grid[-1]
+    places, axes = product(grid[:-1]), grid[-1]
     if taps == 1:
         return Cost(multiplications=places * axes, additions=places * axes)
     return Cost(

@@ -1,0 +1,170 @@
+"""Translation: PyTorch's operators under our kinds, with our operands and attributes.
+
+Most of PyTorch's spellings mean one of our kinds with the same operands in the same order; those are in
+the registry of operators. The others are in this folder, family by family as in `ops`: each is a function
+with the operator's own parameters, that returns the kind, the operands in our order and the attributes. An
+operator that neither knows keeps its full name as its kind, and is reported as uncounted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from torch import Tensor
+from torch._ops import OpOverload
+
+from ....ops import rule_of, spellings
+from . import (
+    attention,
+    contraction,
+    elementwise,
+    embedding,
+    indexing,
+    linear_algebra,
+    movement,
+    normalisation,
+    pooling,
+    reduction,
+    resampling,
+    spectral,
+)
+from .reading import Reading, tensors_in
+
+__all__ = ["Handling", "Reading", "Translation", "tensors_in", "translation_of"]
+
+
+class Handling(Enum):
+    """What becomes of an operator: most are recorded."""
+
+    RECORDED = "recorded"
+    ALLOCATES = "takes memory and writes nothing into it"
+    IGNORED = "does nothing to tensors, or makes another handle to the same one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Translation:
+    """What is known of an operator before it runs.
+
+    `read` puts a call in our terms. `results` are the outputs that a layer hands on. `in_place` means
+    that it writes over an operand, `writes_first` that it returns nothing and its results are its first
+    argument.
+    """
+
+    kind: str
+    name: str
+    handling: Handling
+    read: Callable[[tuple[Any, ...], dict[str, Any]], Reading]
+    results: int
+    in_place: bool
+    writes_first: bool
+
+
+def translation_of(func: OpOverload) -> Translation:
+    """How calls of this operator are to be written down."""
+    known = _TRANSLATIONS.get(func)
+    if known is None:
+        known = _TRANSLATIONS[func] = _translate(func)
+    return known
+
+
+_TRANSLATIONS: dict[OpOverload, Translation] = {}
+
+
+def _translate(func: OpOverload) -> Translation:
+    namespace, _, name = func._schema.name.partition("::")
+    plain = name if name.startswith("__") else name.rstrip("_")
+    kind = spellings("aten").get(plain, "") if namespace == "aten" else ""
+    special = _READINGS.get(plain) if namespace == "aten" else None
+    if kind == "fill" and not name.endswith("_"):
+        special = movement.filled  # `ones_like(x)` takes x's shape and reads nothing of it
+    writes_first = not func._schema.returns
+    in_place = func._schema.is_mutable and (writes_first or name.endswith("_"))
+    if special is not None:
+        kind = ""  # as its reading says
+    unknown = special is None and not kind
+    if unknown:
+        kind = f"{namespace}.{name}"
+    rule = rule_of(kind)
+    return Translation(
+        kind=kind,
+        name=str(func),
+        handling=_handling(namespace, plain),
+        read=_unknown(func, kind) if unknown else _reader(special, kind),
+        results=len(func._schema.returns) + 99 if rule is None or rule.view else rule.results,
+        in_place=in_place,
+        writes_first=writes_first,
+    )
+
+
+def _handling(namespace: str, plain: str) -> Handling:
+    if namespace in ("prim", "profiler") or plain in _IGNORED:
+        return Handling.IGNORED
+    return Handling.ALLOCATES if plain in _ALLOCATES else Handling.RECORDED
+
+
+def _reader(
+    special: Callable[..., Reading] | None, kind: str
+) -> Callable[[tuple[Any, ...], dict[str, Any]], Reading]:
+    if special is not None:
+        return lambda args, kwargs: special(*args, **kwargs)
+    return lambda args, kwargs: Reading(kind, _operands(args, kwargs), {})
+
+
+def _unknown(func: OpOverload, kind: str) -> Callable[[tuple[Any, ...], dict[str, Any]], Reading]:
+    """An operator that has no rule, or one of the user's: its other arguments by their own names."""
+    names = [argument.name for argument in func._schema.arguments]
+
+    def read(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reading:
+        named = {**dict(zip(names, args, strict=False)), **kwargs}
+        attributes = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in named.items()
+            if _is_plain(value)
+        }
+        return Reading(kind, _operands(args, kwargs), attributes)
+
+    return read
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(_is_plain(entry) for entry in value)
+    return isinstance(value, int | float | bool | str)
+
+
+def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """Every tensor that goes in; `out=` is where the result goes."""
+    if not kwargs:
+        return tensors_in(args)
+    return tensors_in((*args, *(value for key, value in kwargs.items() if key != "out")))
+
+
+def _readings() -> Mapping[str, Callable[..., Reading]]:
+    """Every family's readings, each operator in one family only."""
+    families = (
+        attention, contraction, elementwise, embedding, indexing, linear_algebra, movement, normalisation,
+        pooling, reduction, resampling, spectral,
+    )  # fmt: skip
+    every: dict[str, Callable[..., Reading]] = {}
+    for family in families:
+        twice = every.keys() & family.READINGS.keys()
+        if twice:
+            raise ValueError(f"{family.__name__}: {', '.join(sorted(twice))} read in two families")
+        every.update(family.READINGS)
+    return every
+
+
+_READINGS = _readings()
+
+_IGNORED = frozenset(
+    {"detach", "alias", "lift_fresh", "lift", "is_pinned", "is_same_size", "sym_size", "sym_numel",
+     "sym_stride", "sym_storage_offset", "sym_is_contiguous", "size", "stride", "is_contiguous",
+     "_has_same_storage_numel", "_assert_async", "_assert_tensor_metadata", "_linalg_check_errors", "promote_types", "equal", "_local_scalar_dense", "_debug_has_internal_overlap"}
+)  # fmt: skip
+
+_ALLOCATES = frozenset(
+    {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted"}
+)

@@ -77,3 +77,82 @@ def test_shapes_that_do_not_fit() -> None:
         ShapeError, match=r"attention over keys \(1, 1, 7, 4\) with values \(1, 1, 6, 4\)"
     ):
         run("attention", (1, 1, 5, 4), (1, 1, 7, 4), (1, 1, 6, 4))
+
+
+def seen(i: int, j: int, causal: bool, window: int, chunk: int) -> bool:
+    """Whether query i sees key j, as the rule's docstring says it."""
+    if causal and j > i:
+        return False
+    if window and abs(i - j) >= window:
+        return False
+    return not chunk or i // chunk == j // chunk
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("queries", [1, 4, 7])
+@pytest.mark.parametrize("keys", [1, 4, 7])
+@pytest.mark.parametrize("window", [1, 2, 4, 6, 9])
+def test_pairs_in_a_window_one_by_one(causal: bool, queries: int, keys: int, window: int) -> None:
+    one_by_one = sum(seen(i, j, causal, window, 0) for i in range(queries) for j in range(keys))
+    assert attended_pairs(queries, keys, causal=causal, window=window) == one_by_one
+
+
+@pytest.mark.parametrize("length", [1, 4, 6, 7])
+@pytest.mark.parametrize("chunk", [1, 3, 8])
+def test_pairs_in_chunks_one_by_one(length: int, chunk: int) -> None:
+    one_by_one = sum(seen(i, j, True, 0, chunk) for i in range(length) for j in range(length))
+    assert attended_pairs(length, length, causal=True, chunk=chunk) == one_by_one
+
+
+def test_a_windows_figures_by_hand() -> None:
+    # 1 head of width 4, 5 queries of 5 keys, the last two of which are seen: 1 + 2 + 2 + 2 + 2 = 9 pairs
+    shape = (1, 1, 5, 4)
+    found = cost(run("attention", shape, shape, shape, causal=True, window=2))
+    assert (found.macs, found.masked_macs) == (9 * 8, (25 - 9) * 8)
+    back = cost(run("attention_backward", shape, *(shape,) * 4, (1, 1, 5), causal=True, window=2))
+    assert (back.macs, back.masked_macs) == (9 * 20, (25 - 9) * 20)
+
+
+def test_windows_have_a_formula_in_the_width_alone() -> None:
+    rule = rule_of("attention")
+    assert rule is not None
+    op = run("attention", (2, 3, 5, 4), (2, 3, 5, 4), (2, 3, 5, 4), causal=True, window=2)
+    assert rule.formulas(op)["macs"].text == "18·B·H·E"  # 9 pairs, twice
+
+
+def test_pairs_said_by_a_table_of_blocks() -> None:
+    shape = (2, 3, 8, 4)
+    op = run("attention", shape, shape, shape, pairs=100)
+    # 6 squares of 64 pairs, of which 100 in all are scored
+    assert (cost(op).macs, cost(op).masked_macs) == (100 * 8, (6 * 64 - 100) * 8)
+    rule = rule_of("attention")
+    assert rule is not None
+    assert rule.formulas(op)["macs"].text == "200·E"
+
+
+def test_dropout_compares_and_multiplies_once_a_pair_and_twice_backward() -> None:
+    shape = (1, 2, 6, 4)  # 2 * 36 pairs
+    plain, dropped = (cost(run("attention", shape, shape, shape, rate=rate)) for rate in (0.0, 0.1))
+    assert dropped.comparisons - plain.comparisons == 72
+    assert dropped.multiplications - plain.multiplications == 72
+    plain, dropped = (
+        cost(run("attention_backward", shape, *(shape,) * 4, (1, 2, 6), rate=rate))
+        for rate in (0.0, 0.1)
+    )
+    assert dropped.comparisons - plain.comparisons == 72
+    assert dropped.multiplications - plain.multiplications == 2 * 72
+
+
+def test_what_is_done_to_each_score_counts_again_backward() -> None:
+    shape = (1, 2, 6, 4)
+    settings = {"score": (1, 2, 0, 0, 3), "score_backward": (4, 0, 0, 0, 0)}
+    plain, own = (cost(run("attention", shape, shape, shape, **more)) for more in ({}, settings))
+    assert own.multiplications - plain.multiplications == 72
+    assert own.additions - plain.additions == 2 * 72
+    assert own.transcendentals - plain.transcendentals == 3 * 72
+    plain, own = (
+        cost(run("attention_backward", shape, *(shape,) * 4, (1, 2, 6), **more))
+        for more in ({}, settings)
+    )
+    assert own.multiplications - plain.multiplications == (1 + 4) * 72
+    assert own.transcendentals - plain.transcendentals == 3 * 72

@@ -25,7 +25,7 @@ class Cost:
     """What an operator does, each kind of work apart; costs add.
 
     `macs` are the multiply-accumulates of contractions (convolution, matrix product, attention): the
-    figure that the field compares networks by. `masked_macs` are those that a causal mask spares: not
+    figure that the field compares networks by. `masked_macs` are those that a causal mask or a window spares: not
     done and not in `macs`, yet most papers and counters have them in their figures. `multiplications` and `additions` are *all* of them,
     those of the contractions included, a sum of n products having n - 1 additions and a bias one more.
     `read_bytes` and `write_bytes` are each operand read once and each result written once.

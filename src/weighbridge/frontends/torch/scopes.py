@@ -36,7 +36,8 @@ class Scopes:
         self._stack: list[tuple[int, str]] = []
         self._numbers: list[int] = []
         self._scopes: list[str] = []
-        self._error: BaseException | None = None
+        # By its number: holding the exception would hold every tensor of the frames that it went through.
+        self._error: int | None = None
         self._raised_in = ""
         self._mark("")
 
@@ -80,16 +81,16 @@ class Scopes:
 
     def _leave(self, module: nn.Module, _: object, __: object) -> None:
         error = sys.exc_info()[1]
-        if error is not None and error is not self._error:
+        if error is not None and id(error) != self._error:
             # The innermost module leaves first.
-            self._error, self._raised_in = error, self.current
+            self._error, self._raised_in = id(error), self.current
         while self._stack and self._stack.pop()[0] != id(module):
             pass
         self._mark(self.current)
 
     def raised_in(self, error: Exception) -> str:
         """The innermost module in which the exception was raised; the one that runs if it was none."""
-        return self._raised_in if error is self._error else self.current
+        return self._raised_in if id(error) == self._error else self.current
 
     def _push(self, key: int, scope: str) -> None:
         self._stack.append((key, scope))

@@ -581,15 +581,15 @@ def test_a_width_that_the_configuration_does_not_name(read):
         num_self_attention_heads=2, num_cross_attention_heads=2,
     )  # fmt: skip
     assert shapes(read(config, tokens=6)) == {"inputs": (6, 16)}
-    from weighbridge.frontends.hf.inputs import _Sizes
+    from weighbridge.frontends.hf.sizes import Sizes
 
-    sizes = _Sizes(torch.nn.Linear(1, 1), config, {})
+    sizes = Sizes(torch.nn.Linear(1, 1), config, {})
     with pytest.raises(UsageError, match="configuration has no num_mel_bins and no input_dim"):
         sizes.width("num_mel_bins", "input_dim")
 
 
 def test_of_several_texts_the_first_is_read_and_the_last_written():
-    from weighbridge.frontends.hf.inputs import _Sizes
+    from weighbridge.frontends.hf.sizes import Sizes
 
     config = transformers.MusicgenConfig(
         text_encoder=transformers.BertConfig(max_position_embeddings=30),
@@ -597,7 +597,7 @@ def test_of_several_texts_the_first_is_read_and_the_last_written():
         decoder=transformers.MusicgenDecoderConfig(max_position_embeddings=20),
     )
     model = transformers.BertModel(small(transformers.BertConfig, vocab_size=9))
-    sizes = _Sizes(model, config, {})
+    sizes = Sizes(model, config, {}, main="input_ids")
     assert sizes.tokens() == 30
     assert sizes._text(decoder=True).max_position_embeddings == 20
 

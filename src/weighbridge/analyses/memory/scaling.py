@@ -1,0 +1,148 @@
+"""Scaling: the bytes of every storage as a polynomial in one size, solved exactly from a few programs.
+
+A network runs the same operators whatever the batch; only sizes grow, most of them linearly, some (the
+scores of all samples against all, of all tokens against all) with the square. Programs at evenly spaced
+sizes give the polynomials by finite differences, in whole numbers: two solve a straight line and the
+third checks it, three solve a parabola and a fourth checks that. Where operators change with the size, or
+the check fails, there is no polynomial and the caller traces each size that it asks about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ...errors import WeighError
+from ...program import Program
+from .timeline import Lifetime, Round, lifetimes
+
+
+class UnscalableError(WeighError):
+    """What the network runs changes with the size in a way that no polynomial of second degree has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaling:
+    """The storages of a round of the loop at any of the sizes `start`, `start + stride`, ...
+
+    `differences` holds each storage's bytes at `start` and their first and second difference from one
+    size to the next.
+    """
+
+    start: int
+    stride: int
+    lifetimes: tuple[Lifetime, ...]
+    differences: tuple[tuple[int, int, int], ...]
+
+    def at(self, size: int) -> tuple[Lifetime, ...]:
+        """The storages at a size; their shapes are still those at `start`.
+
+        Raises:
+            WeighError: the size is none of those that the polynomials are for.
+        """
+        return tuple(
+            replace(life, bytes=held)
+            for life, held in zip(self.lifetimes, self._bytes(size), strict=True)
+        )
+
+    def peak(self, size: int) -> int:
+        """Bytes at the peak at a size. Raises as :meth:`at` does."""
+        change: dict[int, int] = {}
+        for life, held in zip(self.lifetimes, self._bytes(size), strict=True):
+            birth = max(life.birth, 0)
+            change[birth] = change.get(birth, 0) + held
+            if life.death is not None:
+                change[life.death + 1] = change.get(life.death + 1, 0) - held
+        most = now = 0
+        for index in sorted(change):
+            now += change[index]
+            most = max(most, now)
+        return most
+
+    def _bytes(self, size: int) -> Iterator[int]:
+        steps, rest = divmod(size - self.start, self.stride)
+        if rest:
+            raise WeighError(f"{size} is not {self.start} and a multiple of {self.stride} more")
+        pairs = steps * (steps - 1) // 2
+        for value, first, second in self.differences:
+            yield value + steps * first + pairs * second
+
+
+def scaling(
+    build: Callable[[int], Program], *, start: int, stride: int = 1, round: Round = "later"
+) -> Scaling:
+    """The polynomials of a network that `build` makes at a size.
+
+    Raises:
+        UnscalableError: operators or lifetimes change with the size, or the check fails.
+    """
+    programs = [build(start + stride * step) for step in range(3)]
+    solved = _solved(programs, round)
+    if any(second for _, _, second in solved):
+        programs.append(build(start + 3 * stride))
+        beyond = _solved(programs[1:], round)
+        for life, three, four in zip(lifetimes(programs[0], round), solved, beyond, strict=True):
+            if three[2] != four[2]:
+                raise UnscalableError(
+                    f"what {life.maker} makes grows faster than with the square of the size"
+                )
+    return Scaling(
+        start=start,
+        stride=stride,
+        lifetimes=lifetimes(programs[0], round),
+        differences=tuple(solved),
+    )
+
+
+def _solved(programs: Sequence[Program], round: Round) -> list[tuple[int, int, int]]:
+    """From three programs each storage's bytes in the first, and their first and second difference."""
+    for program in programs[1:]:
+        _check_operators(programs[0], program)
+    differences = []
+    for row in zip(*(lifetimes(program, round) for program in programs), strict=True):
+        if len({(life.storage, life.birth, life.death, life.category) for life in row}) > 1:
+            raise UnscalableError(
+                f"what {row[0].maker} makes lives longer at one size than another"
+            )
+        v0, v1, v2 = (life.bytes for life in row)
+        differences.append((v0, v1 - v0, v2 - 2 * v1 + v0))
+    return differences
+
+
+def _check_operators(one: Program, other: Program) -> None:
+    if len(one.ops) != len(other.ops):
+        raise UnscalableError(
+            f"it runs {len(one.ops)} operators at one size and {len(other.ops)} at another"
+        )
+    for a, b in zip(one.ops, other.ops, strict=True):
+        if (a.name, a.scope, a.phase) != (b.name, b.scope, b.phase):
+            raise UnscalableError(
+                f"where it runs {a.name} in {a.scope or 'the network'} at one size, it runs {b.name} "
+                f"in {b.scope or 'the network'} at another"
+            )
+    if len(one.storages) != len(other.storages):
+        raise UnscalableError("its results share memory at one size and not at another")
+
+
+def largest(fits: Callable[[int], bool], *, start: int = 1, limit: int = 2**30) -> int:
+    """The largest size that fits, by doubling and halving; `start - 1` where not even that fits.
+
+    `fits` must not become true again once it is false.
+    """
+    if not fits(start):
+        return start - 1
+    low = high = start
+    while high < limit:
+        high = min(2 * high, limit)
+        if not fits(high):
+            break
+        low = high
+    else:
+        return limit
+    while high - low > 1:
+        middle = (low + high) // 2
+        if fits(middle):
+            low = middle
+        else:
+            high = middle
+    return low

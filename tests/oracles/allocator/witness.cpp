@@ -16,6 +16,8 @@
 #include <string>
 #include <unordered_map>
 
+extern "C" int witness_captures;
+
 using namespace c10::cuda::CUDACachingAllocator;
 
 namespace {
@@ -75,12 +77,14 @@ int main() {
       const c10::MempoolId_t pool_id{0, pool};
       if (pool) get()->beginAllocateToPool(0, pool_id, [](cudaStream_t) { return true; });
       if (pool) get()->markCaptureBegin(0);
+      witness_captures = pool != 0;
       try {
         live[id] = raw_alloc_with_stream(bytes, reinterpret_cast<cudaStream_t>(stream));
       } catch (const c10::Error& error) {
         std::printf("oom %lld %s\n", id, error.what_without_backtrace());
         live[id] = nullptr;
       }
+      witness_captures = 0;
       if (pool) get()->markCaptureEnd(0);
       if (pool) get()->endAllocateToPool(0, pool_id);
     } else if (what == "f") {

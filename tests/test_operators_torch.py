@@ -318,29 +318,7 @@ def test_batch_norm_under_whatever_name():
     )
 
 
-# -- sequences -------------------------------------------------------------------------------------
-
-
-def test_two_layers_of_lstm():
-    # 90 steps of 2 layers: four gates of 512, each from 512 inputs and 512 states
-    net = nn.LSTM(512, 512, 2, device="meta")
-    found = compute(traced(net, (1, 512), batch=90)).forward.macs
-    assert found == 90 * 2 * 4 * 512 * (512 + 512) == 377_487_360
-
-
-@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
-def test_recurrent_networks_in_both_directions(kind, gates):
-    net = kind(6, 5, 2, bidirectional=True, batch_first=True)
-    forward, backward = macs(traced(net, (7, 6), train=True))
-    # 2 samples of 7 steps, each way: the second layer reads both ways of the first
-    assert forward == 2 * 7 * 2 * gates * 5 * ((6 + 5) + (10 + 5))
-    assert 2 * forward - 2 * 2 * 2 * 2 * gates * 25 <= backward <= 2 * forward
-
-
-def test_a_projected_lstm():
-    net = nn.LSTM(6, 5, proj_size=3, batch_first=True)
-    # gates from 6 inputs and 3 projected states; the projection of 5 to 3
-    assert macs(traced(net, (7, 6)))[0] == 2 * 7 * (4 * 5 * (6 + 3) + 5 * 3)
+# -- einsum ----------------------------------------------------------------------------------------
 
 
 def test_einsum_with_a_parameter():

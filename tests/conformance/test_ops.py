@@ -20,7 +20,7 @@ from weighbridge.dims import BITS
 from weighbridge.errors import ShapeError
 from weighbridge.frontends import zoo
 from weighbridge.ops import Cost, Operator, optimizers, rule_of, rules
-from weighbridge.program import Op, Program
+from weighbridge.program import AttributeValue, Op, Program
 from weighbridge.workload import InputSpec, Optimizer, Workload
 
 COUNTS = tuple(entry.name for entry in fields(Cost) if not entry.name.endswith("_bytes"))
@@ -206,10 +206,42 @@ def by_hand() -> Iterator[Op]:
     # experts
     yield run("grouped_matmul", (32, 16), (4, 16, 24), (4,))
     yield run("grouped_matmul", (16, 32), (32, 24), (4,))
+    # recurrent networks: both ways and projected, packed, with their biases and without
+    for kind, gates in (("lstm", 4), ("gru", 3), ("rnn", 1)):
+        yield from recurrent(kind, gates)
     # one update of a matrix and of a vector by every optimizer
     for name in (*optimizers.UPDATES, *optimizers.SYNONYMS):
         yield from updates(optimizers.optimizer(name))
     yield from updates(optimizers.optimizer("sgd", momentum=0.9, nesterov=True))
+
+
+def recurrent(kind: str, gates: int) -> Iterator[Op]:
+    """Two layers both ways, one layer for inference, and one without biases, packed."""
+    x, state, wide = (2, 7, 6), (4, 2, 5), gates * 5
+    states = 2 if kind == "lstm" else 1
+    settings: dict[str, AttributeValue] = {
+        "hidden": 5, "layers": 2, "directions": 2, "bias": True, "projection": 0, "batch_first": True,
+        "dropout": True, "training": True, "nonlinearity": "tanh",
+    }  # fmt: skip
+    weights = tuple(
+        shape
+        for inputs in (6, 6, 10, 10)
+        for shape in ((wide, inputs), (wide, 5), (wide,), (wide,))
+    )
+    operands = (x, *(state,) * states, *weights)
+    yield run(kind, *operands, **settings)
+    for wanted in (True, False):  # all gradients, or those of the weights alone
+        mask = (wanted,) * (1 + states) + (True,) * len(weights)
+        back = {**settings, "mask": mask}
+        yield run(f"{kind}_backward", *operands, (2, 7, 10), (7,), (2, 7, 10), **back)
+    one = {**settings, "layers": 1, "directions": 1, "batch_first": False, "training": False}
+    yield run(kind, (7, 2, 6), *((1, 2, 5),) * states, *weights[:4], **one)
+    bare = {**one, "bias": False, "nonlinearity": "relu"}
+    if kind != "lstm":
+        yield run(kind, (11, 6), (1, 2, 5), *weights[:2], **bare)
+        return
+    projected = ((20, 6), (20, 3), (3, 5))
+    yield run(kind, (11, 6), (1, 2, 3), (1, 2, 5), *projected, **{**bare, "projection": 3})
 
 
 def takes_two(kind: str) -> bool:

@@ -212,7 +212,8 @@ register(
                         "channel_shuffle", "as_strided_copy", "im2col", "stack")),
     Copy("copy", aten=("copy", "_foreach_copy")),
     Copy("gather", aten=("index", "_unsafe_index", "index_select", "gather", "take_along_dim", "masked_select", "take",
-                         "masked_scatter_backward", "max_unpool2d", "max_unpool3d", "repeat_interleave")),
+                         "masked_scatter_backward", "max_unpool2d", "max_unpool3d", "repeat_interleave",
+                         "_pack_padded_sequence")),
     Copy(
         "fill",
         aten=("fill", "zero", "empty", "empty_strided", "new_empty", "new_empty_strided",

@@ -1,11 +1,10 @@
 """Interception: the calls that must not reach PyTorch as they are when there is no data.
 
 - Scaled dot-product attention is taken whole (`attention`), also from within multi-head attention.
-- So are the grouped products of a mixture of experts (`experts`).
+- So are the grouped products of a mixture of experts (`experts`), and LSTM, GRU and RNN (`recurrent`).
 - Dropout out of place runs as accelerators run it, with a mask of a byte an element.
 - Tensors that the network makes, or moves to a device by name, stay where the network is.
 - Where a function is the network, the weights that it reaches for are replaced by twins.
-- With data, an LSTM runs operator by operator as it does without, not in a library's one kernel.
 """
 
 from __future__ import annotations
@@ -26,6 +25,7 @@ from ...program import Role
 from .attention import attend, scaled_dot_product_attention
 from .experts import grouped_mm, multiply_grouped
 from .recording import Recorder
+from .recurrent import NETWORKS, run_whole
 from .rungs import META, Rung
 
 _CONSTRUCTORS: frozenset[object] = frozenset(_device_constructors())
@@ -54,7 +54,8 @@ class Interception(TorchFunctionMode):
             torch.dropout: lambda x, p, train: self._dropout(x, p, train),
             functional.multi_head_attention_forward: self._multi_head,
             Tensor.to: partial(_stay, rung.device),
-            **(_without_data(recorder) if rung is META else _with_data()),
+            **{each: partial(run_whole, recorder, each) for each in NETWORKS},
+            **(_without_data(recorder) if rung is META else {}),
         }
 
     def __torch_function__(
@@ -139,17 +140,3 @@ def _stay(place: torch.device, tensor: Tensor, *args: Any, **kwargs: Any) -> Ten
 
 def _without_data(recorder: Recorder) -> Mapping[object, Callable[..., object]]:
     return {grouped_mm: partial(multiply_grouped, recorder)}
-
-
-def _with_data() -> Mapping[object, Callable[..., object]]:
-    return {torch.lstm: partial(_in_the_open, torch.lstm)}
-
-
-def _in_the_open(function: Callable[..., object], *args: Any) -> object:
-    """A CPU's library would run it as one kernel, whose work nobody sees."""
-    before = torch._C._get_mkldnn_enabled()
-    torch._C._set_mkldnn_enabled(False)
-    try:
-        return function(*args)
-    finally:
-        torch._C._set_mkldnn_enabled(before)

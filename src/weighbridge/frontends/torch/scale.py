@@ -27,8 +27,9 @@ from ...program import Module, Program, Tensor
 from ...workload import Workload
 from .attention import attend, scaled_dot_product_attention
 from .experts import grouped_mm, multiply_grouped
-from .interception import _in_the_open, _replaced_attention
+from .interception import _replaced_attention
 from .recording import Recorder
+from .recurrent import NETWORKS, in_the_open, run_whole
 from .scopes import Scopes
 
 
@@ -196,10 +197,11 @@ class _Whole(TorchFunctionMode):
     ) -> object:
         """Handles the call, or lets it pass."""
         kwargs = kwargs or {}
-        if func is torch.lstm:
-            return _in_the_open(func, *args)
         if _device((args, tuple(kwargs.values()))) != "meta":
-            return func(*args, **kwargs)
+            recurrent = func in NETWORKS  # with data they are computed, forward and backward
+            return in_the_open(func, *args, **kwargs) if recurrent else func(*args, **kwargs)
+        if func in NETWORKS:
+            return run_whole(self.recorder, func, *args, **kwargs)
         if func is scaled_dot_product_attention:
             return attend(self.recorder, *args, **kwargs)
         if func is grouped_mm:

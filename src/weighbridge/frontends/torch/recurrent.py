@@ -1,0 +1,180 @@
+"""LSTM, GRU and RNN, taken whole: one operator forward and one backward, as a device's library runs them.
+
+On meta, and on a CPU whose library is off, PyTorch runs them step by step: a thousand steps of two layers are
+thirty thousand small operators. What they compute is known from the sizes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from ...ops import rule_of
+from ...program import AttributeValue, Op
+from .recording import Recorder
+
+NETWORKS: dict[Callable[..., object], tuple[str, str]] = {
+    torch.lstm: ("lstm", ""),
+    torch.gru: ("gru", ""),
+    torch.rnn_tanh: ("rnn", "tanh"),
+    torch.rnn_relu: ("rnn", "relu"),
+}
+"""PyTorch's functions, which the modules call: our kind, and an RNN's nonlinearity."""
+
+Context: TypeAlias = Any  # what autograd hands to forward and backward, untyped in PyTorch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """One call: its operands (x, the first states, the weights), its attributes, and how to work it out."""
+
+    kind: str
+    name: str
+    operands: tuple[Tensor, ...]
+    states: int
+    attributes: dict[str, AttributeValue]
+    values: Callable[[], tuple[Tensor, ...]]
+
+
+class _Network(Function):
+    """A recurrent network as autograd sees it: results of the right size, without data nothing in them."""
+
+    @staticmethod
+    def forward(
+        ctx: Context, recorder: Recorder, call: _Call, *operands: Tensor
+    ) -> tuple[Tensor, ...]:
+        """x, the first states and the weights -> y and the last states."""
+        made = _results(recorder, call, operands)
+        kept = _kept(recorder, call, operands) if call.attributes["training"] else ()
+        recorder.emit(
+            call.kind, operands, (*made, *kept), call.attributes, name=call.name, results=len(made)
+        )
+        ctx.recorder, ctx.call = recorder, call
+        ctx.save_for_backward(*operands, made[0], *kept)
+        ctx.set_materialize_grads(False)
+        return made
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        """The gradients of the operands that want one."""
+        call: _Call = ctx.call
+        operands = ctx.saved_tensors[: len(call.operands)]
+        mask = tuple(ctx.needs_input_grad[2:])
+        with ctx.recorder.muted():
+            # No step looks at a gradient's values: none are worked out.
+            made = tuple(
+                torch.zeros_like(tensor) if want else None
+                for tensor, want in zip(operands, mask, strict=True)
+            )
+        given = [gradient for gradient in gradients if gradient is not None]
+        ctx.recorder.emit(
+            f"{call.kind}_backward",
+            (*ctx.saved_tensors, *given),
+            [tensor for tensor in made if tensor is not None],
+            {**call.attributes, "mask": mask},
+            name=f"{call.name}_backward",
+            results=len(operands),
+        )
+        return (None, None, *made)
+
+
+def run_whole(
+    recorder: Recorder, function: Callable[..., object], *args: Any, **kwargs: Any
+) -> object:
+    """Stands in for `torch.lstm`, `gru`, `rnn_tanh` and `rnn_relu`, with their parameters.
+
+    Operands that do not fit, and autocast, which chooses a precision product by product, go to PyTorch's own.
+    """
+    call = _read(function, args) if len(args) == 9 and not kwargs else None
+    if call is None or not _fits(call):
+        return in_the_open(function, *args, **kwargs)
+    return _Network.apply(recorder, call, *call.operands)
+
+
+def _read(function: Callable[..., object], args: tuple[Any, ...]) -> _Call:
+    """The call of a whole batch (x, states, weights, ...), or of packed rows (rows, how many a step, ...)."""
+    kind, nonlinearity = NETWORKS[function]
+    packed = isinstance(args[3], list | tuple)
+    x, given, weights, bias, layers, rate, train, both, *rest = (
+        (args[0], *args[2:]) if packed else args
+    )
+    states = tuple(given) if isinstance(given, list | tuple) else (given,)
+    outputs, hidden = states[0].shape[-1], states[-1].shape[-1]  # of an LSTM h and c
+    attributes: dict[str, AttributeValue] = {
+        "hidden": hidden,
+        "layers": layers,
+        "directions": 2 if both else 1,
+        "bias": bias,
+        "projection": outputs if outputs != hidden else 0,
+        "batch_first": bool(rest and rest[0]),
+        "dropout": bool(train and rate),
+        "training": torch.is_grad_enabled()
+        and any(t.requires_grad for t in (x, *states, *weights)),
+    }
+    if nonlinearity:
+        attributes["nonlinearity"] = nonlinearity
+    return _Call(
+        kind=kind,
+        name=f"aten.{function.__name__}",
+        operands=(x, *states, *weights),
+        states=len(states),
+        attributes=attributes,
+        values=lambda: function(*args),  # type: ignore[arg-type, return-value]
+    )
+
+
+def _fits(call: _Call) -> bool:
+    """Whether PyTorch would take the operands: x of 2 or 3 axes, first weights as wide, one dtype."""
+    x, *rest = call.operands
+    w = rest[call.states]
+    one_dtype = all(tensor.dtype == x.dtype for tensor in rest)
+    autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
+    return x.dim() in (2, 3) and x.shape[-1] == w.shape[-1] and one_dtype and not autocast
+
+
+def _results(recorder: Recorder, call: _Call, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """y and the last states: worked out where there are data, else of the same shapes and layout."""
+    with recorder.muted():
+        if recorder.home != "meta":  # the network may ask for values
+            return call.values()
+        x, *rest = operands
+        states = tuple(torch.empty_like(state) for state in rest[: call.states])
+        directions = call.attributes["directions"]
+        assert isinstance(directions, int)
+        wide = directions * states[0].shape[-1]
+        if call.attributes["batch_first"]:  # PyTorch runs step after step, and turns the result
+            return (x.new_empty((x.shape[1], x.shape[0], wide)).transpose(0, 1), *states)
+        return (x.new_empty((*x.shape[:-1], wide)), *states)
+
+
+def _kept(recorder: Recorder, call: _Call, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The bytes that backward needs beside the results, as many as the rule says."""
+    rule = rule_of(call.kind)
+    assert rule is not None
+    draft = Op(
+        kind=call.kind,
+        name=call.name,
+        scope="",
+        phase="forward",
+        inputs=tuple(recorder.tensor(tensor) for tensor in operands),
+        outputs=(),
+        attributes=call.attributes,
+    )
+    size = rule.shapes(draft)[-1]
+    with recorder.muted():
+        return (operands[0].new_empty(size, dtype=torch.uint8),)
+
+
+def in_the_open(function: Callable[..., object], *args: Any, **kwargs: Any) -> object:
+    """Runs it step by step: a CPU's library would run it as one kernel, whose work nobody sees."""
+    before = torch._C._get_mkldnn_enabled()
+    torch._C._set_mkldnn_enabled(False)
+    try:
+        return function(*args, **kwargs)
+    finally:
+        torch._C._set_mkldnn_enabled(before)

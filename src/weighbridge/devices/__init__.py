@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from .catalogue import load, load_all, names, parse
 from .device import Device, Kind, Range, Rates, Source
-from .prices import Instance, instances, user_prices
+from .prices import Instance, cheapest, instances, user_prices
 
 __all__ = [
     "Device",
@@ -29,6 +29,7 @@ __all__ = [
     "Range",
     "Rates",
     "Source",
+    "cheapest",
     "instances",
     "load",
     "load_all",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -75,6 +75,18 @@ def instances(*, own: Path | None = None) -> tuple[Instance, ...]:
     for instance in _read(_text(path), where=str(path)):
         merged[instance.provider, instance.name] = instance
     return tuple(merged.values())
+
+
+def cheapest(instances: Sequence[Instance], device: str) -> tuple[Instance, ...]:
+    """The instance of the lowest price a device and hour, one for each currency there are prices in."""
+    lowest: dict[str, Instance] = {}
+    for instance in instances:
+        if instance.device != device:
+            continue
+        best = lowest.get(instance.currency)
+        if best is None or instance.price_per_device_hour < best.price_per_device_hour:
+            lowest[instance.currency] = instance
+    return tuple(lowest.values())
 
 
 def user_prices() -> Path:

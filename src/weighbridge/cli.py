@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from threading import Timer
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, cast
 
@@ -160,7 +160,8 @@ def _workload_options(command: Command) -> Command:
     options = (
         click.option(
             "--input", "inputs", multiple=True, metavar="SHAPE",
-            help="Sizes without the batch: 3,224,224. Repeat for several; name=SHAPE, SHAPE:dtype.",
+            help="Sizes without the batch: 3,224,224. Repeat for several; name=SHAPE, SHAPE:dtype, "
+            "batch.mask=SHAPE inside a mapping, images.0=SHAPE inside a list.",
         ),
         click.option("--batch", type=int, default=1, metavar="N", help="Samples in a step. [1]"),
         click.option(
@@ -242,6 +243,15 @@ def _complete_model(
 
     names = [name for name in zoo.names() if name.startswith(incomplete)]
     return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
+def _complete_device(
+    ctx: click.Context, param: click.Parameter | None, incomplete: str
+) -> list[CompletionItem]:
+    """The keys of devices."""
+    from .devices import names
+
+    return [CompletionItem(name) for name in names() if name.startswith(incomplete)]
 
 
 # -- commands ------------------------------------------------------------------------------------
@@ -423,6 +433,37 @@ def networks(frontend: str | None, as_json: bool, width: int | None, color: bool
     _deliver(listing.networks_json(names) if as_json else listing.networks(names, **look))
 
 
+@main.command(short_help="Devices: memory, bandwidth, peaks, power, price.")
+@click.argument("name", required=False, shell_complete=_complete_device)
+@click.option(
+    "--kind",
+    type=click.Choice(("gpu", "accelerator", "apple", "jetson", "cpu", "board")),
+    help="Only devices of one kind.",
+)
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_screen_options
+def devices(
+    name: str | None, kind: str | None, as_json: bool, width: int | None, color: bool | None
+) -> None:
+    """The machines that are known: memory, bandwidth, dense peaks, power, and what renting one costs.
+
+    \b
+    Examples:
+      weigh devices --kind gpu
+      weigh devices rtx-4090      one card, with where each number is from
+    """
+    from . import devices as catalogue
+    from .reports import devices as cards
+
+    look, prices = _look(None, width, color), catalogue.instances()
+    if name is not None:
+        device = catalogue.parse(name)
+        _deliver(cards.card_json(device, prices) if as_json else cards.card(device, prices, **look))
+        return
+    known = [device for device in catalogue.load_all() if kind in (None, device.kind)]
+    _deliver(cards.listing_json(known) if as_json else cards.listing(known, prices, **look))
+
+
 @main.command(short_help="The script that completes names in a shell.")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
@@ -519,9 +560,13 @@ def _deliver(text: str, output: str | None = None) -> None:
 
 @contextmanager
 def _progress(what: str) -> Iterator[None]:
-    """Says on stderr what is being read, where that takes more than a second and somebody watches."""
+    """Says on stderr what is being read, where that takes more than a second and somebody watches.
+
+    What a network prints while it is read goes to stderr too: stdout holds the result alone.
+    """
     if not sys.stderr.isatty():
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
         return
     shown: list[Status] = []
 
@@ -536,7 +581,8 @@ def _progress(what: str) -> Iterator[None]:
     timer.daemon = True
     timer.start()
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         timer.cancel()
         timer.join()

@@ -46,6 +46,7 @@ class Builder:
         self._aliases: dict[str, str] = {}
         self._inputs: list[Tensor] = []
         self._scope = ""
+        self._calls: list[tuple[int, int]] = []
         self._idle = False
         self._phase: Phase = "forward"
         self._ids = 0
@@ -114,10 +115,13 @@ class Builder:
         outer = self._scope
         self._scope = self._path(name)
         self._modules.setdefault(self._scope, Module(scope=self._scope, kind=kind, detail=detail))
+        first = len(self._ops)
         try:
             yield
         finally:
             self._scope = outer
+            if len(self._ops) > first:
+                self._calls.append((first, len(self._ops) - 1))
 
     @contextmanager
     def idle(self) -> Iterator[None]:
@@ -341,7 +345,7 @@ class Builder:
             rung="declared",
             workload=self.workload,
             ops=tuple(self._ops),
-            storages=with_lifetimes(self._storages, self._ops, kept),
+            storages=with_lifetimes(self._storages, self._ops, kept, self._calls),
             modules=tuple(self._modules.values()),
             parameters=tuple(self._parameters),
             buffers=tuple(self._buffers),

@@ -11,7 +11,7 @@ and are born and freed at an operator's index. What an operator *costs* is not h
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from typing import Literal
@@ -165,21 +165,31 @@ class Program:
 
 
 def with_lifetimes(
-    storages: Iterable[Storage], ops: Iterable[Op], keep: Iterable[int]
+    storages: Iterable[Storage],
+    ops: Sequence[Op],
+    keep: Iterable[int],
+    calls: Iterable[tuple[int, int]] = (),
 ) -> tuple[Storage, ...]:
     """Births and deaths by liveness: born where first made, free after the last use.
 
-    For programs that are described and never run. `keep` are the storages that outlive the step.
+    For programs that are described and never run. `keep` are the storages that outlive the step. `calls`
+    are the first and last operator of each call of a module: who calls one holds what it was given
+    until it returns.
     """
     born: dict[int, int] = {}
     used: dict[int, int] = {}
     for index, op in enumerate(ops):
+        for tensor in op.inputs:  # first: what an operator writes over was there before it
+            born.setdefault(tensor.storage, -1)
+            used[tensor.storage] = index
         for tensor in op.outputs:
             born.setdefault(tensor.storage, index)
             used[tensor.storage] = index
-        for tensor in op.inputs:
-            born.setdefault(tensor.storage, -1)
-            used[tensor.storage] = index
+    for first, last in calls:
+        for op in ops[first : last + 1]:
+            for tensor in op.inputs:
+                if born[tensor.storage] < first:
+                    used[tensor.storage] = max(used[tensor.storage], last)
     kept = frozenset(keep)
     return tuple(
         replace(

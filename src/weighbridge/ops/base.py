@@ -120,6 +120,14 @@ class Emit(Protocol):
 Gradients = tuple[Tensor | None, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scratch:
+    """Bytes that an operator takes while it runs, and bytes still held while the next one runs."""
+
+    running: int = 0
+    lingering: int = 0
+
+
 class Operator(ABC):
     """A kind of operator. Subclasses are final; an instance is entered in the registry by its kind.
 
@@ -167,6 +175,10 @@ class Operator(ABC):
     def traffic(self, op: Op) -> tuple[int, int]:
         """Bytes read and written: every operand once, every result once."""
         return sum(t.bytes for t in op.inputs), sum(t.bytes for t in op.outputs)
+
+    def scratch(self, op: Op) -> Scratch:
+        """Memory that the operator takes beside its operands and results: none, unless the kind says."""
+        return Scratch()
 
     @property
     def view(self) -> bool:

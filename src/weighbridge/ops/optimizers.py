@@ -15,7 +15,7 @@ from ..dims import Shape, product
 from ..errors import UsageError, nearest
 from ..program import Op, Tensor
 from ..workload import Optimizer
-from .base import Cost, Operator, register
+from .base import Cost, Operator, Scratch, register
 
 Settings = Mapping[str, float | bool]
 
@@ -34,6 +34,9 @@ StateRule = Callable[[Shape, str, Settings], tuple[State, ...]]
 
 CountRule = Callable[[int, Settings], Cost]
 """(elements, settings) -> the arithmetic of one update."""
+
+ScratchRule = Callable[[Settings], tuple[int, int]]
+"""settings -> copies of the parameter alive at once, and those still named while the next is updated."""
 
 
 @final
@@ -54,6 +57,7 @@ class Update(Operator):
         source: str,
         states: StateRule,
         counts: CountRule,
+        scratch: ScratchRule,
         defaults: Settings | None = None,
     ) -> None:
         self.kind = f"{name}_update"
@@ -61,6 +65,7 @@ class Update(Operator):
         self.source = source
         self.states = states
         self.counts = counts
+        self.copies = scratch
         self.defaults: Settings = defaults or {}
 
     @property
@@ -74,8 +79,17 @@ class Update(Operator):
         return (op.inputs[0].dtype, *(tensor.dtype for tensor in op.inputs[2:]))
 
     def arithmetic(self, op: Op) -> Cost:
-        settings = {k: v for k, v in op.attributes.items() if isinstance(v, int | float | bool)}
-        return self.counts(op.inputs[0].elements, settings)
+        return self.counts(op.inputs[0].elements, _settings(op))
+
+    def scratch(self, op: Op) -> Scratch:
+        """Temporaries of PyTorch's update of one parameter after the other (`foreach=False`)."""
+        running, lingering = self.copies(_settings(op))
+        size = op.inputs[0].bytes
+        return Scratch(running=running * size, lingering=lingering * size)
+
+
+def _settings(op: Op) -> Settings:
+    return {k: v for k, v in op.attributes.items() if isinstance(v, int | float | bool)}
 
 
 def _copies(*names: str) -> StateRule:
@@ -188,6 +202,21 @@ def _lion(n: int, settings: Settings) -> Cost:
     return _work(n, mul=5, add=3, cmp=1) + _decoupled_decay(n, settings)
 
 
+def _decayed(settings: Settings) -> int:
+    """Whether g + decay * p is a tensor of its own."""
+    return 1 if settings.get("weight_decay") else 0
+
+
+def _sgd_scratch(settings: Settings) -> tuple[int, int]:
+    """The gradient with weight decay, the gradient with Nesterov's momentum."""
+    return _decayed(settings) + (1 if settings.get("nesterov") else 0), 0
+
+
+def _root_scratch(settings: Settings) -> tuple[int, int]:
+    """The square root, which its variable names until the next one is there."""
+    return 1 + _decayed(settings), 1
+
+
 def _adam8bit(n: int, settings: Settings) -> Cost:
     # Adam; each of two states is scaled up (a multiplication), its block's maximum found (a comparison),
     # scaled down (a division) and placed among 256 levels (8 comparisons)
@@ -198,37 +227,45 @@ UPDATES: Mapping[str, Update] = {
     "sgd": Update(
         "sgd", formula="p - rate * g; with momentum b = m * b + g in place of g",
         source="Robbins and Monro 1951; Polyak 1964", states=_sgd_states, counts=_sgd,
+        scratch=_sgd_scratch,
     ),
     "adagrad": Update(
         "adagrad", formula="s + g^2; p - rate * g / (sqrt s + eps)",
         source="Duchi et al. 2011", states=_copies("sum"), counts=_adagrad,
+        scratch=_root_scratch,
     ),
     "rmsprop": Update(
         "rmsprop", formula="v = a v + (1-a) g^2; p - rate * g / (sqrt v + eps)",
         source="Tieleman and Hinton 2012", states=_rmsprop_states, counts=_rmsprop,
+        scratch=_root_scratch,
     ),
     "adam": Update(
         "adam", formula="first and second moment; p - rate * m / (sqrt v + eps)",
         source="Kingma and Ba 2015, Algorithm 1", states=_copies("exp_avg", "exp_avg_sq"),
         counts=lambda n, settings: _adam(n, settings) + _decay(n, settings),
+        scratch=lambda settings: (2 + _decayed(settings), 1),  # the root; the root over its correction
     ),
     "adamw": Update(
         "adamw", formula="Adam with decoupled weight decay",
         source="Loshchilov and Hutter 2019, Algorithm 2", states=_copies("exp_avg", "exp_avg_sq"),
         counts=lambda n, settings: _adam(n, settings) + _decoupled_decay(n, settings),
+        scratch=lambda settings: (2, 1),  # as Adam; the decay is in place
         defaults={"weight_decay": 0.01},
     ),
     "adafactor": Update(
         "adafactor", formula="Adam's second moment as row and column sums, no first moment",
         source="Shazeer and Stern 2018, Algorithm 4", states=_adafactor_states, counts=_adafactor,
+        scratch=lambda settings: (1, 1),  # the second moment, written over into the update
     ),
     "lion": Update(
         "lion", formula="p - rate * sign(b1 m + (1-b1) g); m = b2 m + (1-b2) g",
         source="Chen et al. 2023, Algorithm 2", states=_copies("exp_avg"), counts=_lion,
+        scratch=lambda settings: (1, 0),  # the interpolation whose sign is taken
     ),
     "adam8bit": Update(
         "adam8bit", formula="Adam with its moments in 8 bits, a scale a block of 256",
         source="Dettmers et al. 2022", states=_adam8bit_states, counts=_adam8bit,
+        scratch=lambda settings: (0, 0),  # one kernel, block by block
     ),
 }  # fmt: skip
 

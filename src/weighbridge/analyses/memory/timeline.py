@@ -11,12 +11,13 @@ Bytes here are what tensors hold, exactly. How an allocator rounds and keeps the
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
 
 from ...dims import Shape
 from ...errors import WeighError
+from ...ops import rule_of
 from ...program import Op, Phase, Program, Role, Tensor
 
 Category = Literal[
@@ -149,6 +150,7 @@ def lifetimes(program: Program, round: Round = "later") -> tuple[Lifetime, ...]:
                 dtype=tensor.dtype,
             )
         )
+    found += _scratch(program)
     if round == "later":
         found += _held(program, found)
     return tuple(sorted(found, key=lambda life: life.birth))
@@ -179,13 +181,18 @@ def timeline(program: Program, round: Round = "later") -> Timeline:
 
 
 def _first_tensors(program: Program) -> Mapping[int, tuple[Tensor, Op | None]]:
-    """The first tensor in each storage, and the operator that made it, if one did."""
+    """The first tensor in each storage, and the operator that made it, if one did.
+
+    What turns out to be a parameter's gradient is one from the start, whatever it is a view of.
+    """
     found: dict[int, tuple[Tensor, Op | None]] = {}
     for tensor in (*program.parameters, *program.buffers, *program.inputs):
         found.setdefault(tensor.storage, (tensor, None))
     for op in program.ops:
         for tensor in (*op.inputs, *op.outputs):
-            found.setdefault(tensor.storage, (tensor, op))
+            first = found.setdefault(tensor.storage, (tensor, op))
+            if tensor.role == "gradient" and first[0].role != "gradient":
+                found[tensor.storage] = (replace(first[0], role="gradient"), first[1])
     return found
 
 
@@ -200,6 +207,34 @@ def _scope(tensor: Tensor, maker: Op | None) -> str:
     if tensor.name is not None and tensor.role in ("parameter", "buffer"):
         return tensor.name.rpartition(".")[0]
     return "" if maker is None else maker.scope
+
+
+def _scratch(program: Program) -> Iterator[Lifetime]:
+    """What operators take beside operands and results, numbered below every storage of the program."""
+    last = len(program.ops) - 1
+    number = -1 - len(program.storages)
+    for index, op in enumerate(program.ops):
+        rule = rule_of(op.kind)
+        if rule is None:
+            continue
+        scratch = rule.scratch(op)
+        for size, death in (
+            (scratch.running - scratch.lingering, index),
+            (scratch.lingering, min(index + 1, last)),
+        ):
+            if size:
+                number -= 1
+                yield Lifetime(
+                    storage=number,
+                    bytes=size,
+                    birth=index,
+                    death=death,
+                    category="workspace",
+                    scope=op.scope,
+                    maker=op.name,
+                    shape=(size,),
+                    dtype="uint8",
+                )
 
 
 def _held(program: Program, lives: Iterable[Lifetime]) -> Iterator[Lifetime]:

@@ -6,11 +6,13 @@
 //   s                        print a snapshot: a line a segment, a line a block
 //   q                        print the statistics
 //
+// Settings come from PYTORCH_CUDA_ALLOC_CONF, as they do for everybody. Addresses are printed from zero.
 // An allocation that runs out of memory prints the message and goes on.
 
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/PeerToPeerAccess.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <string>
@@ -21,6 +23,8 @@ extern "C" int witness_captures;
 using namespace c10::cuda::CUDACachingAllocator;
 
 namespace {
+
+constexpr size_t kBase = size_t{1} << 32;  // the driver's first address
 
 void print(const char* name, const c10::CachingAllocator::StatArray& stats) {
   const auto& all = stats[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
@@ -46,14 +50,17 @@ void print_statistics() {
 }
 
 void print_snapshot() {
-  for (const auto& segment : snapshot().segments) {
+  auto segments = snapshot().segments;
+  std::sort(segments.begin(), segments.end(), [](const auto& a, const auto& b) { return a.address < b.address; });
+  for (const auto& segment : segments) {
     std::printf(
-        "segment %zu %zu %zu %d %d %llu\n", segment.address, segment.total_size,
+        "segment %zu %zu %zu %d %d %llu\n", segment.address - kBase, segment.total_size,
         reinterpret_cast<size_t>(segment.stream), !segment.is_large, segment.is_expandable,
         segment.owner_private_pool_id.second);
     size_t address = segment.address;
     for (const auto& block : segment.blocks) {
-      std::printf("block %zu %zu %zu %d\n", address, block.size, block.requested_size, block.allocated);
+      std::printf("block %zu %zu %zu %d\n", address - kBase, block.size,
+          block.allocated ? block.requested_size : size_t{0}, block.allocated);
       address += block.size;
     }
   }

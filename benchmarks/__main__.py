@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import building, every, startup, tracing
+from benchmarks import allocator, building, every, startup, tracing
 from benchmarks.peers import command as peers
 
 BENCHMARKS: Mapping[str, Callable[[], None]] = {
     "startup": startup.main,
     "building": building.main,
     "tracing": tracing.main,
+    "allocator": allocator.main,
 }
 
 

@@ -64,7 +64,7 @@ def parse(text: str) -> Device:
     name, colon, size = text.partition(":")
     if colon:
         return _with_memory(load(name), _bytes(size))
-    if re.fullmatch(r"[\d.]+ *[a-z]+", text.strip().lower()) is None or slug(text) in names():
+    if re.fullmatch(rf"[\d.]+ *({'|'.join(SIZES)})", text.strip().lower()) is None:
         return load(text)
     return Device(name=memory(_bytes(text)), memory_bytes=_bytes(text))
 

@@ -298,6 +298,50 @@ def test_places_of_an_affine_map():
     assert of_kind(program, "affine_grid")[1].macs == 2 * 30 * 2 * 3
 
 
+# -- gradients that nobody asked for ---------------------------------------------------------------
+
+
+def backward_of(net, *frozen, wants_input=False):
+    """The shapes of the gradients that one layer's backward operator makes, of an image 2 x 3 x 4 x 4."""
+    for name in frozen:
+        getattr(net, name).requires_grad_(False)
+    workload = Workload(
+        inputs=(InputSpec(shape=(3, 4, 4)),), batch=2, mode="training", loss="mean", input_gradient=wants_input
+    )  # fmt: skip
+    program = trace(net, workload, network="net", source="test")
+    found = [
+        op for op in program.ops if op.kind.endswith(("norm_backward", "convolution_backward"))
+    ]
+    (op,) = found
+    return [tensor.shape for tensor in op.outputs], of_kind(program, op.kind)[1]
+
+
+def test_only_gradients_that_are_wanted_take_memory():
+    image, weight = (2, 3, 4, 4), (3,)
+    assert backward_of(nn.BatchNorm2d(3))[0] == [weight, weight]
+    assert backward_of(nn.BatchNorm2d(3), wants_input=True)[0] == [image, weight, weight]
+    assert backward_of(nn.BatchNorm2d(3), "weight", wants_input=True)[0] == [image, weight]
+    assert backward_of(nn.BatchNorm2d(3, affine=False), wants_input=True)[0] == [image]
+    assert backward_of(nn.GroupNorm(1, 3), "weight")[0] == [weight]
+    assert backward_of(nn.LayerNorm((4, 4)), "bias")[0] == [(4, 4)]
+    assert backward_of(nn.Conv2d(3, 5, 1), "weight")[0] == [(5,)]
+
+
+def test_only_gradients_that_are_wanted_are_counted():
+    # 96 numbers, 3 channels. The bias': 96 - 3 additions. The weight's: (x - mean) * inv, times dy, summed.
+    _, cost = backward_of(nn.BatchNorm2d(3), "weight")
+    assert (cost.multiplications, cost.additions) == (0, 93)
+    _, cost = backward_of(nn.BatchNorm2d(3), "bias")
+    assert (cost.multiplications, cost.additions) == (2 * 96, 96 + 93)
+    # group norm, 2 rows: of the weight alone as above; of the input alone xhat, g = dy * weight, two sums a row
+    # (one of products), and the three terms of dx
+    _, cost = backward_of(nn.GroupNorm(1, 3), "bias")
+    assert (cost.multiplications, cost.additions, cost.divisions) == (2 * 96, 96 + 93, 0)
+    _, cost = backward_of(nn.GroupNorm(1, 3), "weight", "bias", wants_input=True)
+    assert (cost.multiplications, cost.divisions) == (5 * 96, 2 * 2)
+    assert cost.additions == 96 + 2 * (96 - 2) + 2 * 96
+
+
 # -- batch norm under its other names --------------------------------------------------------------
 
 

@@ -114,6 +114,14 @@ def by_hand() -> Iterator[Op]:
     rows = (2, 3)
     yield run("group_norm_backward", image, image, rows, rows, vector, vector, groups=3)
     yield run("group_norm_backward", image, image, rows, rows, groups=3)
+    for wanted in ((True, False, False), (False, True, False), (False, False, True)):
+        for training in (True, False):
+            norm = {"training": training, "affine": True, "mask": wanted}
+            yield run("batch_norm_backward", image, image, vector, vector, vector, **norm)
+        yield run("group_norm_backward", image, image, rows, rows, vector, groups=3, mask=wanted)
+        yield run(
+            "layer_norm_backward", image, image, (2, 6, 8, 1), (2, 6, 8, 1), (10,), (10,), rank=1, mask=wanted
+        )  # fmt: skip
     # pooling: one and three dimensions, hanging over, windows that do not divide the image
     yield run("max_pool", (2, 3, 9), window=(2,), stride=(2,), padding=(0,), ceil_mode=True)
     cube = {"window": (2, 3, 2), "stride": (1, 2, 2), "padding": (1, 1, 0), "ceil_mode": False}

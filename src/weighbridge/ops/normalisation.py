@@ -96,13 +96,22 @@ class BatchNorm(Operator):
         return (*made, *(None for _ in op.inputs[len(made) :]))
 
 
+def _wanted(op: Op, *, weights: int) -> tuple[bool, bool, bool]:
+    """Whether the gradients of input, weight and bias are asked for: all that there are, unless said."""
+    given = op.integers("mask") if "mask" in op.attributes else (True,) * (1 + weights)
+    of_input, of_weight, of_bias = (*map(bool, given), False, False)[:3]
+    return of_input, of_weight, of_bias
+
+
 @final
 class BatchNormBackward(Operator):
-    """The gradients of batch normalisation: of its input, its weight and its bias.
+    """The gradients of batch normalisation: of its input, its weight and its bias, as far as wanted.
 
     Shapes: dy, x (B, c, ...), optional weight (c), mean (c), deviation (c) -> dx as x, dweight, dbias.
+    Attributes: `training`, `affine`; `mask`, three booleans: which of the gradients are wanted.
     Counts: with xhat = (x - mean) * inv: dbias = sum dy, dweight = sum dy * xhat, and in training
-            dx = weight * inv * (dy - dbias/n - xhat * dweight/n); in inference dx = dy * weight * inv.
+            dx = weight * inv * (dy - dbias/n - xhat * dweight/n), which takes both sums whether or not there
+            are weights; in inference dx = dy * weight * inv, and inv = 1/sqrt(var + eps) is worked out again.
     Source: Ioffe and Szegedy 2015, section 3.
     """
 
@@ -111,7 +120,11 @@ class BatchNormBackward(Operator):
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[1].shape
-        return (x, (x[1],), (x[1],)) if op.flag("affine") else (x,)
+        wanted = _wanted(op, weights=2 * int(op.flag("affine")))
+        return tuple(s for s, want in zip((x, (x[1],), (x[1],)), wanted, strict=True) if want)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (op.inputs[0].dtype,) * len(self.shapes(op))
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         return channel_axes(op)
@@ -119,10 +132,20 @@ class BatchNormBackward(Operator):
     def arithmetic(self, op: Op) -> Cost:
         x = op.inputs[1]
         n, c = x.elements, x.shape[1]
-        sums = Cost(multiplications=2 * n, additions=3 * n - 2 * c)
-        if op.flag("training"):
-            return sums + Cost(multiplications=2 * n + c, additions=2 * n, divisions=2 * c)
-        return sums + Cost(multiplications=n + c, transcendentals=c, additions=c)
+        of_input, of_weight, of_bias = _wanted(op, weights=2 * int(op.flag("affine")))
+        through_sums = of_input and op.flag("training")
+        cost = Cost()
+        if of_weight or through_sums:  # xhat, times dy, summed
+            cost += Cost(multiplications=2 * n, additions=2 * n - c)
+        if of_bias or through_sums:
+            cost += Cost(additions=n - c)
+        if through_sums:
+            cost += Cost(multiplications=2 * n + c, additions=2 * n, divisions=2 * c)
+        elif of_input:
+            cost += Cost(multiplications=n + c)
+        if not op.flag("training") and (of_input or of_weight):
+            cost += Cost(transcendentals=c, additions=c)
+        return cost
 
 
 @final
@@ -196,11 +219,11 @@ class GroupNorm(Operator):
 
 @final
 class NormBackward(Operator):
-    """The gradients of layer or group normalisation: of the input, the weight and the bias.
+    """The gradients of layer or group normalisation: of the input, the weight and the bias, as far as wanted.
 
     Shapes: dy, x, mean, inverse deviation, optional weight and bias -> dx, dweight, dbias.
-    Attributes: `affine`, how many gradients of weight and bias there are; as many as are given unless
-            said, as by PyTorch's group norm, which does not read the bias.
+    Attributes: `mask`, three booleans: which of the gradients are wanted; unless said, the input's and those of
+            the weight and the bias that are given. PyTorch's group norm does not read the bias.
     Counts: as batch normalisation in training, with the sums a row for dx and a column for the weights.
     """
 
@@ -210,11 +233,9 @@ class NormBackward(Operator):
         self.kind = kind
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
-        weights = op.inputs[4:]
-        return (
-            op.inputs[1].shape,
-            *(weights[0].shape for _ in range(op.integer("affine", len(weights)))),
-        )
+        of_input, *of_weights = _wanted(op, weights=len(op.inputs) - 4)
+        dx = (op.inputs[1].shape,) if of_input else ()
+        return (*dx, *(op.inputs[4].shape for want in of_weights if want))
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         if self.kind == "group_norm_backward":
@@ -222,17 +243,21 @@ class NormBackward(Operator):
         return aligned_axes(tuple(tensor.shape for tensor in op.inputs))
 
     def arithmetic(self, op: Op) -> Cost:
-        x, rows = op.inputs[1], op.inputs[2].elements
-        n = x.elements
-        affine = op.integer("affine", len(op.inputs) - 4)
-        # xhat 1 and 1; g = dy * weight; sums of g and g * xhat a row; dx = inv * (g - m1 - xhat * m2)
-        cost = Cost(multiplications=4 * n, additions=5 * n - 2 * rows, divisions=2 * rows)
-        if affine:
-            cost += Cost(multiplications=n)  # g
-        for index in range(affine):  # dweight = sum dy * xhat, dbias = sum dy
+        n, rows = op.inputs[1].elements, op.inputs[2].elements
+        of_input, of_weight, of_bias = _wanted(op, weights=len(op.inputs) - 4)
+        cost = Cost()
+        if of_input or of_weight:  # xhat
+            cost += Cost(multiplications=n, additions=n)
+        if of_input:
+            # g = dy * weight; sums of g and g * xhat a row; dx = inv * (g - m1 - xhat * m2)
+            scaled = n if len(op.inputs) > 4 else 0
             cost += Cost(
-                multiplications=n if index == 0 else 0, additions=n - op.inputs[4].elements
+                multiplications=3 * n + scaled, additions=4 * n - 2 * rows, divisions=2 * rows
             )
+        if of_weight:  # sum dy * xhat
+            cost += Cost(multiplications=n, additions=n - op.inputs[4].elements)
+        if of_bias:  # sum dy
+            cost += Cost(additions=n - op.inputs[4].elements)
         return cost
 
 

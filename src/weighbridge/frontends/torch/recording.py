@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import compress
 from math import prod
 from typing import Any
 
@@ -25,7 +26,7 @@ from ...program import Attributes, Op, Phase, Role, Storage, Tensor
 from ...units import memory
 from .scopes import Scopes
 from .shortcuts import SHORTCUTS
-from .translation import Handling, Translation, tensors_in, translation_of
+from .translation import Handling, Translation, results_of, tensors_in, translation_of
 
 DTYPE_NAMES: dict[torch.dtype, str] = {
     dtype: name
@@ -59,6 +60,12 @@ def _answer(
         if result is not None:
             return result
     return func(*args, **kwargs)
+
+
+def _kept(results: object, kept: Iterable[bool]) -> Iterable[object]:
+    """The results that count, of an operator that returns several."""
+    assert isinstance(results, tuple)
+    return compress(results, kept)
 
 
 class _Watch(weakref.ref[torch.UntypedStorage]):
@@ -165,10 +172,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.emit(
             kind,
             operands,
-            made if kept is None else made[:kept],
+            made if kept is None else tensors_in(_kept(result, kept)),
             attributes,
             name=how.name,
-            results=how.results if kind == how.kind else 1,
+            results=how.results if kind == how.kind else results_of(kind),
             in_place=how.in_place,
         )
 

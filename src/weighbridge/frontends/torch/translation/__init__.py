@@ -33,7 +33,7 @@ from . import (
 )
 from .reading import Reading, tensors_in
 
-__all__ = ["Handling", "Reading", "Translation", "tensors_in", "translation_of"]
+__all__ = ["Handling", "Reading", "Translation", "results_of", "tensors_in", "translation_of"]
 
 
 class Handling(Enum):
@@ -71,6 +71,12 @@ def translation_of(func: OpOverload) -> Translation:
 
 
 _TRANSLATIONS: dict[OpOverload, Translation] = {}
+
+
+def results_of(kind: str) -> int:
+    """How many results of a kind a layer hands on; of a kind without a rule the first."""
+    rule = rule_of(kind)
+    return 1 if rule is None else rule.results
 
 
 def _translate(func: OpOverload) -> Translation:

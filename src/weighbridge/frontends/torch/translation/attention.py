@@ -14,7 +14,7 @@ def _attention(
     q: Tensor, k: Tensor, v: Tensor, rate: float = 0.0, causal: bool = False, *_: object,
     attn_mask: Tensor | None = None, **__: object,
 ) -> Reading:  # fmt: skip
-    return Reading("attention", present(q, k, v, attn_mask), {"causal": causal}, 2)
+    return Reading("attention", present(q, k, v, attn_mask), {"causal": causal}, (True, True))
 
 
 def _attention_backward(
@@ -35,7 +35,7 @@ def _attention_with_bias(
     q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, keep_sums: bool, rate: float = 0.0,
     causal: bool = False, *_: object, **__: object,
 ) -> Reading:  # fmt: skip
-    return Reading("attention", present(q, k, v, bias), {"causal": causal}, 2)
+    return Reading("attention", present(q, k, v, bias), {"causal": causal}, (True, True))
 
 
 def _attention_with_bias_backward(

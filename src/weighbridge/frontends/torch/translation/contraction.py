@@ -82,7 +82,8 @@ def _convolution_backward(
 ) -> Reading:
     attributes = _geometry(w, stride, padding, dilation, transposed, output_padding, groups)
     attributes["mask"] = tuple(output_mask)
-    return Reading("convolution_backward", (dy, x, w), attributes)
+    # A CPU's library makes the gradient of the kernel along with the bias', wanted or not.
+    return Reading("convolution_backward", (dy, x, w), attributes, tuple(output_mask))
 
 
 def _geometry(

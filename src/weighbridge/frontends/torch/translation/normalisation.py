@@ -23,7 +23,7 @@ def _batch_norm(
     operands = present(x, weight, bias, running_mean, running_variance)
     attributes = {"training": training, "affine": weight is not None}
     # Without batch statistics there is nothing to save: what stands in their place is empty.
-    return Reading("batch_norm", operands, attributes, 3 if training else 1)
+    return Reading("batch_norm", operands, attributes, (True,) * (3 if training else 1))
 
 
 def _batch_norm_with_or_without_running(
@@ -66,11 +66,15 @@ def _batch_norm_backward(
     mean: Tensor | None,
     deviation: Tensor | None,
     training: bool,
-    *_: object,
+    eps: float,
+    output_mask: Sequence[bool],
 ) -> Reading:
     statistics = (mean, deviation) if training else (running_mean, running_variance)
-    attributes = {"training": training, "affine": weight is not None}
-    return Reading("batch_norm_backward", present(dy, x, weight, *statistics), attributes)
+    mask = tuple(output_mask)
+    attributes = {"training": training, "affine": weight is not None, "mask": mask}
+    # Without data PyTorch makes the gradient of the input, wanted or not.
+    operands = present(dy, x, weight, *statistics)
+    return Reading("batch_norm_backward", operands, attributes, mask)
 
 
 def _layer_norm(
@@ -87,10 +91,10 @@ def _layer_norm_backward(
     deviation: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
-    *_: object,
+    output_mask: Sequence[bool],
 ) -> Reading:
-    operands = present(dy, x, mean, deviation, weight, bias)
-    return Reading("layer_norm_backward", operands, {"rank": len(shape)})
+    operands, mask = present(dy, x, mean, deviation, weight, bias), tuple(output_mask)
+    return Reading("layer_norm_backward", operands, {"rank": len(shape), "mask": mask}, mask)
 
 
 def _group_norm(
@@ -118,10 +122,8 @@ def _group_norm_backward(
     groups: int,
     output_mask: Sequence[bool],
 ) -> Reading:
-    # The bias itself is not needed for its gradient, which is one more result.
-    affine = sum(output_mask[1:]) if weight is not None else 0
-    operands = present(dy, x, mean, deviation, weight)
-    return Reading("group_norm_backward", operands, {"groups": groups, "affine": affine})
+    operands, mask = present(dy, x, mean, deviation, weight), tuple(output_mask)
+    return Reading("group_norm_backward", operands, {"groups": groups, "mask": mask}, mask)
 
 
 READINGS: dict[str, Callable[..., Reading]] = {

@@ -13,12 +13,16 @@ Sizes = int | Sequence[int]
 
 
 class Reading(NamedTuple):
-    """One call of an operator in our terms. `kept` is how many of its results count, None for all."""
+    """One call of an operator in our terms.
+
+    `kept` says of each result whether it counts, and is None where all of them do: a kernel may return more
+    than was asked for. What is behind its end does not count.
+    """
 
     kind: str
     operands: Sequence[Tensor]
     attributes: Attributes
-    kept: int | None = None
+    kept: Sequence[bool] | None = None
 
 
 def tensors_in(values: Iterable[object]) -> list[Tensor]:

@@ -198,6 +198,9 @@ def test_a_segment_in_use_is_not_given_back():
     assert report.requested_bytes == report.size == 29 * MIB
     assert (report.segment_size, report.free_bytes) == (30 * MIB, 20 * MIB)
     assert (report.cached_bytes, report.largest_free_block) == (28 * MIB, 28 * MIB)
+    hinted = error.value.with_hint("try a smaller batch")
+    assert hinted.report is report
+    assert str(hinted).endswith("conf)\n  try a smaller batch")
     allocator.allocate(3, 20 * MIB)  # goes on: 20 of the 28 cached
 
 

@@ -29,7 +29,7 @@ SETTINGS = st.builds(
     garbage_collection_threshold=st.sampled_from([0.0, 0.4]),
     per_process_memory_fraction=st.sampled_from([1.0, 0.7]),
 )
-CAPACITIES = st.sampled_from([None, 150 * MIB, 1000 * MIB])
+CAPACITIES = st.sampled_from([None, 60 * MIB, 150 * MIB, 1000 * MIB])
 
 
 @st.composite
@@ -45,10 +45,15 @@ def events(draw, *, streams=(0, 7)):
     return found
 
 
-def play(allocator, found):
-    """After each event: (event, whether it failed); what ran out of memory is not freed later."""
+def play(allocator, found, emptied=()):
+    """After each event: (event, whether it failed); what ran out of memory is not freed later.
+
+    Before the events at the places `emptied` the cache is given back.
+    """
     failed = set()
-    for event in found:
+    for place, event in enumerate(found):
+        if place in emptied:
+            allocator.empty_cache()
         if isinstance(event, Free):
             if event.id not in failed:
                 allocator.free(event.id)
@@ -61,17 +66,34 @@ def play(allocator, found):
         yield event, event.id in failed
 
 
-@given(events(), SETTINGS, CAPACITIES)
+@given(events(), SETTINGS, CAPACITIES, st.sets(st.integers(0, 40), max_size=4))
 @settings(max_examples=150, deadline=None)
-def test_bytes_are_conserved_and_blocks_do_not_overlap(found, configuration, capacity):
+def test_bytes_are_conserved_and_blocks_do_not_overlap(found, configuration, capacity, emptied):
     allocator = CachingAllocator(capacity_bytes=capacity, settings=configuration)
     alive = {}
-    for event, failed in play(allocator, found):
+    for event, failed in play(allocator, found, emptied):
         if isinstance(event, Free):
             alive.pop(event.id, None)
         elif not failed and event.bytes:
             alive[event.id] = event.bytes
         check(allocator, alive, capacity)
+        check_sizes(allocator, configuration)
+
+
+def check_sizes(allocator, configuration):
+    """Each block is in the pool of its size, and not much larger than it has to be."""
+    for segment in allocator.snapshot():
+        for block in segment.blocks:
+            if block.state == "inactive":
+                continue
+            needed = configuration.round_size(block.requested_size)
+            assert (segment.segment_type == "small") == (needed <= MIB)
+            if configuration.expandable_segments or segment.segment_type == "small":
+                assert block.size == needed
+            elif configuration.max_split_bytes > 1 << 50:
+                assert needed <= block.size <= needed + MIB
+            else:
+                assert needed <= block.size < needed + 20 * MIB
 
 
 def check(allocator, alive, capacity):

@@ -81,9 +81,14 @@ class Replay:
 class OutOfMemoryError(WeighError):
     """The device has no memory left for an allocation; `report` says what was asked and what was left."""
 
-    def __init__(self, report: OutOfMemory) -> None:
-        super().__init__(report.message)
+    def __init__(self, report: OutOfMemory, *hints: str) -> None:
+        super().__init__(report.message, *hints)
         self.report = report
+
+    def with_hint(self, *hints: str) -> OutOfMemoryError:
+        error = OutOfMemoryError(self.report, *self.hints, *hints)
+        error.__cause__ = self.__cause__ or self
+        return error
 
 
 def replay(
@@ -97,7 +102,7 @@ def replay(
     """Plays allocations and frees through PyTorch's allocator on a device of `capacity_bytes`.
 
     `outside_bytes` of it are taken by others: the CUDA context, other processes. Without a capacity nothing runs
-    out. `snapshots_after` are places of events, from 0; a snapshot is taken after each of them that comes to
+    out, and a fraction of it means nothing. `snapshots_after` are places of events, from 0; a snapshot is taken after each of them that comes to
     pass. Running out of memory ends the replay and is no error; an event that makes no sense is a UsageError.
     """
     allocator = CachingAllocator(
@@ -207,6 +212,7 @@ class CachingAllocator:
         block.requested = bytes
         self._live[id] = block
 
+        # The figures are counted here and not in a function: this runs a million times.
         self._allocation += 1
         if self._allocation > self._allocation_peak:
             self._allocation_peak = self._allocation

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import WeighError
 from ...program import Program
-from .timeline import Lifetime, Round, lifetimes
+from .timeline import Lifetime, lifetimes
 
 
 class UnscalableError(WeighError):
@@ -23,7 +23,7 @@ class UnscalableError(WeighError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaling:
-    """The storages of a round of the loop at any of the sizes `start`, `start + stride`, ...
+    """The storages of a loop's body at any of the sizes `start`, `start + stride`, ...
 
     `differences` holds each storage's bytes at `start` and their first and second difference from one
     size to the next.
@@ -46,7 +46,7 @@ class Scaling:
         )
 
     def peak(self, size: int) -> int:
-        """Bytes at the peak at a size. Raises as :meth:`at` does."""
+        """Bytes at the peak of a later round at a size. Raises as :meth:`at` does."""
         change: dict[int, int] = {}
         for life, held in zip(self.lifetimes, self._bytes(size), strict=True):
             birth = max(life.birth, 0)
@@ -68,20 +68,18 @@ class Scaling:
             yield value + steps * first + pairs * second
 
 
-def scaling(
-    build: Callable[[int], Program], *, start: int, stride: int = 1, round: Round = "later"
-) -> Scaling:
+def scaling(build: Callable[[int], Program], *, start: int, stride: int = 1) -> Scaling:
     """The polynomials of a network that `build` makes at a size.
 
     Raises:
         UnscalableError: operators or lifetimes change with the size, or the check fails.
     """
     programs = [build(start + stride * step) for step in range(3)]
-    solved = _solved(programs, round)
+    solved = _solved(programs)
     if any(second for _, _, second in solved):
         programs.append(build(start + 3 * stride))
-        beyond = _solved(programs[1:], round)
-        for life, three, four in zip(lifetimes(programs[0], round), solved, beyond, strict=True):
+        beyond = _solved(programs[1:])
+        for life, three, four in zip(lifetimes(programs[0]), solved, beyond, strict=True):
             if three[2] != four[2]:
                 raise UnscalableError(
                     f"what {life.maker} makes grows faster than with the square of the size"
@@ -89,18 +87,21 @@ def scaling(
     return Scaling(
         start=start,
         stride=stride,
-        lifetimes=lifetimes(programs[0], round),
+        lifetimes=lifetimes(programs[0]),
         differences=tuple(solved),
     )
 
 
-def _solved(programs: Sequence[Program], round: Round) -> list[tuple[int, int, int]]:
+def _solved(programs: Sequence[Program]) -> list[tuple[int, int, int]]:
     """From three programs each storage's bytes in the first, and their first and second difference."""
     for program in programs[1:]:
         _check_operators(programs[0], program)
     differences = []
-    for row in zip(*(lifetimes(program, round) for program in programs), strict=True):
-        if len({(life.storage, life.birth, life.death, life.category) for life in row}) > 1:
+    for row in zip(*(lifetimes(program) for program in programs), strict=True):
+        if (
+            len({(life.storage, life.birth, life.first, life.death, life.category) for life in row})
+            > 1
+        ):
             raise UnscalableError(
                 f"what {row[0].maker} makes lives longer at one size than another"
             )

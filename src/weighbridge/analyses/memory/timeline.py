@@ -18,7 +18,7 @@ from typing import Literal
 from ...dims import Shape
 from ...errors import WeighError
 from ...ops import rule_of
-from ...program import Op, Phase, Program, Role, Tensor
+from ...program import Op, Phase, Program, Role, Storage, Tensor
 
 Category = Literal[
     "parameter",
@@ -56,7 +56,8 @@ START = -1
 class Lifetime:
     """A storage in a round of the loop: allocated as operator `birth` begins, freed when `death` has run.
 
-    `birth` is START for what is there before the round, `death` is None for what it leaves behind.
+    `birth` is START for what is there before the round, `death` is None for what it leaves behind. `first` is
+    the birth in the first round of all, None for what that round does not have.
     `scope` is the module that made it or that it belongs to, `maker` the operator or the tensor's name,
     `shape` and `dtype` are those of the first tensor in it.
     """
@@ -64,6 +65,7 @@ class Lifetime:
     storage: int
     bytes: int
     birth: int
+    first: int | None
     death: int | None
     category: Category
     scope: str
@@ -118,30 +120,23 @@ class Timeline:
     peak: Peak
 
 
-def lifetimes(program: Program, round: Round = "later") -> tuple[Lifetime, ...]:
-    """Every storage of a round of the loop, in the order in which they are allocated."""
+def lifetimes(program: Program) -> tuple[Lifetime, ...]:
+    """Every storage of a round of the loop, in the order in which later rounds allocate them."""
     born_in = _first_tensors(program)
-    updates = next(
-        (index for index, op in enumerate(program.ops) if op.phase == "update"), len(program.ops)
-    )
-    first_backward = next(
-        (index for index, op in enumerate(program.ops) if op.phase == "backward"), updates
-    )
+    backward, updates = _first_of(program, "backward"), _first_of(program, "update")
     found: list[Lifetime] = []
     for storage in program.storages:
         first = born_in.get(storage.id)
         if first is None:
             continue  # nothing reads or makes it
         tensor, maker = first
-        category = _category(tensor.role, storage.birth, storage.death, first_backward)
-        birth = storage.birth
-        if category == "optimizer_state" and round == "first":
-            birth = updates
+        category = _category(tensor.role, storage, backward)
         found.append(
             Lifetime(
                 storage=storage.id,
                 bytes=storage.bytes,
-                birth=birth,
+                birth=storage.birth,
+                first=updates if category == "optimizer_state" else storage.birth,
                 death=storage.death,
                 category=category,
                 scope=_scope(tensor, maker),
@@ -151,8 +146,7 @@ def lifetimes(program: Program, round: Round = "later") -> tuple[Lifetime, ...]:
             )
         )
     found += _scratch(program)
-    if round == "later":
-        found += _held(program, found)
+    found += _held(program, found)
     return tuple(sorted(found, key=lambda life: life.birth))
 
 
@@ -164,7 +158,7 @@ def timeline(program: Program, round: Round = "later") -> Timeline:
     """
     if not program.ops:
         raise WeighError("there is no memory over time: no operator ran")
-    lives = lifetimes(program, round)
+    lives = in_round(lifetimes(program), round)
     count = len(program.ops)
     categories = {
         category: tuple(_running(count, (life for life in lives if life.category == category)))
@@ -178,6 +172,23 @@ def timeline(program: Program, round: Round = "later") -> Timeline:
         kept=sum(life.bytes for life in lives if life.death is None),
         peak=_peak(program, lives, allocated),
     )
+
+
+def in_round(lives: Iterable[Lifetime], round: Round) -> tuple[Lifetime, ...]:
+    """The storages of one round, each with its birth in that round."""
+    if round == "later":
+        return tuple(lives)
+    return tuple(
+        life if life.first == life.birth else replace(life, birth=life.first)
+        for life in lives
+        if life.first is not None
+    )
+
+
+def _first_of(program: Program, phase: Phase) -> int:
+    """The index of the first operator of a phase; the number of operators where there is none."""
+    ops = program.ops
+    return next((index for index, op in enumerate(ops) if op.phase == phase), len(ops))
 
 
 def _first_tensors(program: Program) -> Mapping[int, tuple[Tensor, Op | None]]:
@@ -196,10 +207,10 @@ def _first_tensors(program: Program) -> Mapping[int, tuple[Tensor, Op | None]]:
     return found
 
 
-def _category(role: Role, birth: int, death: int | None, first_backward: int) -> Category:
+def _category(role: Role, storage: Storage, first_backward: int) -> Category:
     if role in ("activation", "saved"):
-        lasts = death is None or death >= first_backward
-        return "saved_activation" if birth < first_backward and lasts else "temporary"
+        lasts = storage.death is None or storage.death >= first_backward
+        return "saved_activation" if storage.birth < first_backward and lasts else "temporary"
     return role  # type: ignore[return-value]  # the other roles are categories
 
 
@@ -228,6 +239,7 @@ def _scratch(program: Program) -> Iterator[Lifetime]:
                     storage=number,
                     bytes=size,
                     birth=index,
+                    first=index,
                     death=death,
                     category="workspace",
                     scope=op.scope,
@@ -235,6 +247,11 @@ def _scratch(program: Program) -> Iterator[Lifetime]:
                     shape=(size,),
                     dtype="uint8",
                 )
+
+
+def held_as(storage: int) -> int:
+    """The number by which the loop holds an output's storage of the round before."""
+    return -1 - storage
 
 
 def _held(program: Program, lives: Iterable[Lifetime]) -> Iterator[Lifetime]:
@@ -251,9 +268,10 @@ def _held(program: Program, lives: Iterable[Lifetime]) -> Iterator[Lifetime]:
     for life in lives:
         if life.storage in outputs and life.birth > START and life.death is None:
             yield Lifetime(
-                storage=-1 - life.storage,
+                storage=held_as(life.storage),
                 bytes=life.bytes,
                 birth=START,
+                first=None,
                 death=handed_over,
                 category="held",
                 scope=life.scope,

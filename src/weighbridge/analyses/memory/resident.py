@@ -1,0 +1,243 @@
+"""Resident: what a training loop takes of a device's memory, and whether it fits.
+
+On a GPU the events of two rounds of the loop go through PyTorch's caching allocator; what stands outside
+of them (the CUDA context, the workspaces of the libraries) is added from the device's card. A CPU has no
+cache: what is allocated is what is live, beside the process itself.
+
+Every figure is an interval. Its middle is the prediction, its ends are how far published measurements
+were from such predictions (`docs/truth`), and how much the card's fixed terms vary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ...devices import Device
+from ...errors import UsageError
+from .allocator import Allocate, Free, Replay, replay
+from .settings import AllocatorSettings
+from .statistics import OutOfMemory
+from .timeline import START, Category, Lifetime, held_as
+
+Answer = Literal["fits", "does not fit", "too close to call"]
+
+STAYS: frozenset[Category] = frozenset({"parameter", "buffer", "optimizer_state"})
+"""What is allocated once, before or in the first round."""
+
+BLAS_HANDLES = 2
+"""cuBLAS handles that take a workspace: the main thread's and that of autograd's thread."""
+
+KERNELS = (0.02, 0.05)
+"""By how much the tensors of a step may be fewer or more than predicted: kernels choose their scratch."""
+
+PROCESS_BYTES = (250 * 2**20, 450 * 2**20, 900 * 2**20)
+"""A Python process that has loaded PyTorch, its libraries and a data loader: fewest, usual, most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Bytes: the prediction, and between what it lies."""
+
+    low: int
+    expected: int
+    high: int
+
+    def __add__(self, other: Interval) -> Interval:
+        return Interval(
+            low=self.low + other.low,
+            expected=self.expected + other.expected,
+            high=self.high + other.high,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resident:
+    """What a loop takes of a device.
+
+    `allocated` are the tensors at the peak (PyTorch's max_memory_allocated), `reserved` what the allocator
+    holds for them (max_memory_reserved), `outside` what is taken beside it, `total` both: what nvidia-smi
+    shows, or the resident size of a process on the CPU. `out_of_memory` says what failed, if it does.
+    `basis` says in one sentence what the interval rests on.
+    """
+
+    device: Device
+    capacity_bytes: int
+    allocated: Interval
+    reserved: Interval
+    outside: Interval
+    total: Interval
+    answer: Answer
+    out_of_memory: OutOfMemory | None
+    basis: str
+
+
+def events(lives: Iterable[Lifetime], *, rounds: int = 2) -> Iterator[Allocate | Free]:
+    """The allocations and frees of the first rounds of a loop, in order.
+
+    Between rounds the new batch is loaded, the old one is let go of, and gradients are freed
+    (`zero_grad(set_to_none=True)`) before forward begins; an output is freed when the new one is there.
+    """
+    known = tuple(lives)
+    stay = {life.storage for life in known if life.category in STAYS}
+    offset = (
+        1
+        + max((life.storage for life in known), default=0)
+        - min((life.storage for life in known), default=0)
+    )
+
+    def number(storage: int, round: int) -> int:
+        return storage if storage in stay else storage + round * offset
+
+    alive: set[int] = set()
+    for round in range(rounds):
+        births: dict[int, list[Lifetime]] = {}
+        deaths: dict[int, list[int]] = {}
+        for life in known:
+            if life.category == "held":
+                if round and life.death is not None:
+                    earlier = number(held_as(life.storage), round - 1)
+                    deaths.setdefault(life.death, []).append(earlier)
+                continue
+            birth = life.first if round == 0 else life.birth
+            if birth is None or number(life.storage, round) in alive:
+                continue
+            births.setdefault(birth, []).append(life)
+            if life.death is not None:
+                deaths.setdefault(life.death, []).append(number(life.storage, round))
+        held = {storage for storages in deaths.values() for storage in storages}
+        before = [id for id in alive if id not in stay]
+        for life in births.pop(START, ()):
+            alive.add(number(life.storage, round))
+            yield Allocate(number(life.storage, round), life.bytes)
+        for id in before:
+            if id not in held:
+                alive.remove(id)
+                yield Free(id)
+        for index in sorted({*births, *deaths}):
+            for life in births.get(index, ()):
+                alive.add(number(life.storage, round))
+                yield Allocate(number(life.storage, round), life.bytes)
+            for id in deaths.get(index, ()):
+                if id in alive:
+                    alive.remove(id)
+                    yield Free(id)
+
+
+def resident(
+    lives: Sequence[Lifetime],
+    device: Device,
+    *,
+    settings: AllocatorSettings | None = None,
+    context: Interval | None = None,
+) -> Resident:
+    """What the loop of these lifetimes takes of the device; `context` in place of the card's.
+
+    Raises:
+        UsageError: nobody says how much memory the device has.
+    """
+    capacity = device.capacity_bytes
+    if capacity is None:
+        raise UsageError(
+            f"how much memory {device.name} has is its buyer's choice",
+            f"say it: --on {device.key}:32GiB",
+        )
+    if device.kind == "gpu" and device.backend == "cuda":
+        return _on_cuda(lives, device, capacity, settings, context or _context(device))
+    return _elsewhere(lives, device, capacity)
+
+
+def _on_cuda(
+    lives: Sequence[Lifetime],
+    device: Device,
+    capacity: int,
+    settings: AllocatorSettings | None,
+    outside: Interval,
+) -> Resident:
+    workspace = device.cublas_workspace_bytes or 0
+    handles = [Allocate(_workspace(index), workspace) for index in range(BLAS_HANDLES)]
+    stream = [*handles, *events(lives)]
+
+    def played(outside_bytes: int, share: float) -> Replay:
+        scaled = stream if not share else [_scaled(event, 1 + share) for event in stream]
+        return replay(
+            scaled, capacity_bytes=capacity, outside_bytes=outside_bytes, settings=settings
+        )
+
+    free = replay(stream, settings=settings)
+    fewer, more = KERNELS
+    best, worst = played(outside.low, -fewer), played(outside.high, more)
+    answer: Answer = "fits" if worst.out_of_memory is None else "too close to call"
+    if best.out_of_memory is not None:
+        answer = "does not fit"
+    allocated, reserved = free.stats.max_memory_allocated, free.stats.max_memory_reserved
+    held = _around(reserved)
+    return Resident(
+        device=device,
+        capacity_bytes=capacity,
+        allocated=_around(allocated),
+        reserved=held,
+        outside=outside,
+        total=held + outside,
+        answer=answer,
+        out_of_memory=played(outside.expected, 0.0).out_of_memory,
+        basis=(
+            f"tensors -{fewer:.0%} to +{more:.0%}, through PyTorch's allocator; context from the card"
+        ),
+    )
+
+
+def _elsewhere(lives: Sequence[Lifetime], device: Device, capacity: int) -> Resident:
+    """A device without a cache, whose memory the process itself shares."""
+    live = most = 0
+    sizes: dict[int, int] = {}
+    for event in events(lives):
+        if isinstance(event, Allocate):
+            sizes[event.id] = event.bytes
+            live += event.bytes
+            most = max(most, live)
+        else:
+            live -= sizes.pop(event.id)
+    low, usual, high = PROCESS_BYTES
+    outside = Interval(low=low, expected=usual, high=high)
+    total = _around(most) + outside
+    answer: Answer = "too close to call"
+    if total.high <= capacity:
+        answer = "fits"
+    elif total.low > capacity:
+        answer = "does not fit"
+    return Resident(
+        device=device,
+        capacity_bytes=capacity,
+        allocated=_around(most),
+        reserved=_around(most),
+        outside=outside,
+        total=total,
+        answer=answer,
+        out_of_memory=None,
+        basis=f"tensors -{KERNELS[0]:.0%} to +{KERNELS[1]:.0%}; a process with PyTorch beside them",
+    )
+
+
+def _context(device: Device) -> Interval:
+    found = device.context_bytes
+    if found is None:
+        return Interval(low=0, expected=0, high=0)
+    return Interval(low=int(found.low), expected=int(found.typical), high=int(found.high))
+
+
+def _around(size: int) -> Interval:
+    fewer, more = KERNELS
+    return Interval(low=int(size * (1 - fewer)), expected=size, high=int(size * (1 + more)))
+
+
+def _scaled(event: Allocate | Free, share: float) -> Allocate | Free:
+    if isinstance(event, Free):
+        return event
+    return event._replace(bytes=int(event.bytes * share))
+
+
+def _workspace(index: int) -> int:
+    """A number that no storage of a program has."""
+    return -(10**12) - index

@@ -206,7 +206,9 @@ def test_memory_of_an_rtx_4090_and_an_a100():
         ("h100-sxm", 32 * 2**20),  # 4096 x 8 KiB on 9, 10 and 12
         ("b200", 32 * 2**20),
         ("rtx-5090", 32 * 2**20),
-        ("mi300x", None),
+        ("mi210", 32 * 2**20),  # ROCm: 1024 x 32 KiB
+        ("mi300x", 128 * 2**20),  # gfx94
+        ("m1", None),
     ],
 )
 def test_cublas_workspace(name, size):
@@ -229,6 +231,13 @@ def test_foreach_is_the_default_where_pytorch_says_so():
     for device in devices.load_all():
         backend = "cuda" if device.backend == "rocm" else device.backend
         assert device.default_foreach == (backend in supported), device.key
+
+
+def test_multiprocessors_of_one_compute_capability_have_one_cache():
+    # KiB, L1 and shared memory: 128 in Volta, 96 in Turing, 192 in the A100, 128 in GA102 and Ada, 256 in Hopper.
+    for name, kib in (("t4", 96), ("v100-16gb", 128), ("a30", 192), ("l4", 128), ("h200", 256)):
+        assert devices.load(name).l1_bytes == kib * 1024
+    assert devices.load("gtx-1080").l1_bytes == (48 + 96) * 1024
 
 
 def test_pcie_by_hand():

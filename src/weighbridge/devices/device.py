@@ -93,7 +93,7 @@ class Device:
     together, as vendors count NVLink. `l1_bytes` is one multiprocessor's or core's, with its shared memory;
     `l2_bytes` and `l3_bytes` are the device's. `l3_bytes` is the last level: AMD's Infinity Cache too.
     `launch_overhead_s` is the host's time for one operator of an eager program; `context_bytes` what a process
-    takes before its first tensor, kernels included; `cublas_workspace_bytes` is one handle's.
+    takes before its first tensor, kernels included; `cublas_workspace_bytes` is one handle's, hipBLAS's on ROCm.
     `default_foreach` says whether PyTorch's optimizers update many tensors at once here unless told otherwise.
     """
 

@@ -130,7 +130,8 @@ def test_a_file_that_raises_shows_its_own_line(tmp_path):
 
 def test_a_file_that_ends_the_program(tmp_path):
     (tmp_path / "ends.py").write_text("import sys\nsys.exit(4)\n")
-    text = message(WeighError, tmp_path / "ends.py:Net", r"ends the program .*\(exit code 4\)")
+    text = message(WeighError, tmp_path / "ends.py:Net", r"ends the program: sys.exit\(4\)")
+    assert "ends.py:2: sys.exit(4)" in text
     assert "if __name__ == '__main__':" in text
 
 

@@ -536,13 +536,17 @@ def operators() -> tuple[Operator, ...]:
 def read_input(text: str) -> InputSpec:
     """An input as it is typed: '3,224,224' or '3x224x224', 'ids=512', 'image=3,224,224:float16'.
 
+    '()' is no size but the batch: one number a sample. A dotted name is an input inside another:
+    'batch.mask=16,1' in a mapping, 'images.0=3,224,224' in a list.
+
     Raises:
         UsageError: a size is not a whole number above zero, or there is no such dtype.
     """
     name, _, rest = text.rpartition("=")
     sizes, _, dtype = rest.partition(":")
-    shape = []
-    for word in re.split(r",|(?<=\d)\s*[x×]\s*(?=\d)", sizes):
+    shape: list[int] = []
+    words = re.split(r",|(?<=\d)\s*[x×]\s*(?=\d)", sizes)
+    for word in [] if sizes.strip() == "()" else words:
         try:
             shape.append(int(word))
         except ValueError:

@@ -1,14 +1,23 @@
 """A module in the user's own Python file: `net.py:Net`, a class, a function that builds one, or one built.
 
 This is the only place where a user's file is executed, and it is executed as `python net.py` would
-execute it, with everything that it does on the way. No other file is ever run or unpickled.
+execute it, with everything that it does on the way: its folder is on the path while it is weighed, and
+`sys.argv` holds its path alone. A file with relative imports is run as the part of its package that it
+is, as `python -m package.net` would. No other file is ever run or unpickled by us.
+
+What the file builds is built without memory for its weights where that can be: a network need not fit
+this machine. One that then asks for values is built again with the weights that its author gives it.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -20,6 +29,9 @@ from ..workload import Workload
 
 if TYPE_CHECKING:
     from torch import nn
+
+NETWORKS_SHOWN = 12
+"""How many of a file's networks are named in a question; the rest is counted."""
 
 
 def is_python_file(text: str) -> bool:
@@ -42,16 +54,23 @@ def read(source: str, workload: Workload) -> Program:
     _check(path)
     if find_spec("torch") is None:
         raise UsageError("PyTorch is not installed", "try: pip install 'weighbridge[torch]'")
-    module = _run(path)
-    if not name:
-        raise UsageError(
-            f"{path} is a file: which of its networks?",
-            f"name one: {path}:{_suggestion(module)}",
-        )
-    model = _network(path, name, _found(path, name, module))
-    from .torch import trace
+    # Before the file's folder is on the path: a random.py beside the file would be taken for Python's.
+    from .torch import trace, tracing  # noqa: F401
 
-    return trace(model, workload, network=name, source=source, frontend="python")
+    with _as_script(path):
+        module = _run(path)
+        if not name:
+            raise UsageError(
+                f"{path} is a file: which of its networks?",
+                f"it has: {_listed(_networks(module) or _own(module))}",
+                f"name one: {path}:{_suggestion(module)}",
+            )
+        found = _Found(path=path, name=name, value=_value(path, name, module))
+        model, built = found.network()
+        program = trace(model, workload, network=name, source=source, frontend="python")
+        if not built or program.rung == "meta" or not _fits(model):
+            return program
+        return trace(found.with_weights(), workload, network=name, source=source, frontend="python")
 
 
 def _parts(source: str) -> tuple[Path, str]:
@@ -73,50 +92,89 @@ def _check(path: Path) -> None:
         raise UsageError(f"{path} is empty", "it should define a network: a class or a function")
 
 
+@contextmanager
+def _as_script(path: Path) -> Iterator[None]:
+    """Paths and arguments as a script has them; nothing is left behind, no compiled file either."""
+    places, arguments, silent = list(sys.path), list(sys.argv), sys.dont_write_bytecode
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.argv[:] = [str(path)]
+    sys.dont_write_bytecode = True
+    try:
+        yield
+    finally:
+        sys.path[:] = places
+        sys.argv[:] = arguments
+        sys.dont_write_bytecode = silent
+
+
 def _run(path: Path) -> ModuleType:
-    """Executes the file, with its folder on the path as when Python runs it."""
-    name = f"weighed_{path.stem}"
+    """Executes the file: alone, or as a part of its package where it imports from that."""
+    from .torch.failures import ends_the_program, first_line, remedies, user_lines
+
+    try:
+        return _executed(path)
+    except UsageError:
+        raise
+    except SyntaxError as error:
+        line = (error.text or "").strip()
+        raise UsageError(
+            f"{path if error.filename is None else error.filename} is not Python: {error.msg}",
+            f"{error.filename or path}:{error.lineno}: {line}",
+        ) from error
+    except SystemExit as error:
+        raise ends_the_program(error, f"{path}, while it is loaded,").with_hint(
+            "put what runs only as a script under: if __name__ == '__main__':"
+        ) from error
+    except Exception as error:
+        raise WeighError(
+            f"{path} cannot be run: {first_line(error)}",
+            *user_lines(error.__traceback__),
+            *remedies(error),
+        ) from error
+
+
+def _executed(path: Path) -> ModuleType:
+    levels = _relative_levels(path)
+    name = _name_in_package(path, levels) if levels else f"weighed_{path.stem}"
     spec = spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
     # Pickling, dataclasses and inspect look a class's module up here.
     sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except SyntaxError as error:
-        line = (error.text or "").strip()
-        raise UsageError(
-            f"{path} is not Python: {error.msg}", f"{path}:{error.lineno}: {line}"
-        ) from error
-    except (UnicodeDecodeError, ValueError) as error:
-        raise _raised(path, error, f"{path} cannot be run") from error
-    except Exception as error:
-        raise _raised(path, error, f"{path} cannot be run") from error
-    except SystemExit as error:
-        raise WeighError(
-            f"{path} ends the program while it is loaded (exit code {error.code})",
-            "put what runs only as a script under: if __name__ == '__main__':",
-        ) from error
-    finally:
-        sys.path.remove(folder)
+    spec.loader.exec_module(module)
     return module
 
 
-def _raised(path: Path, error: Exception, doing: str) -> WeighError:
-    """An exception in the user's file, with the line of theirs that it comes from."""
-    from .torch.failures import user_line
-
-    where = user_line(error.__traceback__, within=path)
-    text = str(error).strip().partition("\n")[0]
-    return WeighError(
-        f"{doing}: {type(error).__name__}: {text}", *([where] if where is not None else [])
-    )
+def _relative_levels(path: Path) -> int:
+    """The most dots in front of a relative import in the file; 0 without any."""
+    tree = ast.parse(path.read_bytes(), filename=str(path))
+    return max((n.level for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)), default=0)
 
 
-def _found(path: Path, name: str, module: ModuleType) -> object:
+def _name_in_package(path: Path, levels: int) -> str:
+    """'package.net': as many folders up as the imports reach, and as there are `__init__.py`.
+
+    Raises:
+        UsageError: another package of that name is loaded already.
+    """
+    folder = path.resolve().parent
+    names = [path.stem]
+    while levels > 0 or (folder / "__init__.py").exists():
+        names.insert(0, folder.name)
+        folder, levels = folder.parent, levels - 1
+    sys.path.insert(0, str(folder))
+    package = import_module(".".join(names[:-1]))
+    if path.resolve().parent not in [Path(place).resolve() for place in package.__path__]:
+        raise UsageError(
+            f"{path} imports from its package {package.__name__}, and another one of that name is "
+            f"loaded: {next(iter(package.__path__))}",
+            "rename the folder, or import without the dots",
+        )
+    return ".".join(names)
+
+
+def _value(path: Path, name: str, module: ModuleType) -> object:
     value: object = module
     for part in name.split("."):
         if not hasattr(value, part):
@@ -124,43 +182,84 @@ def _found(path: Path, name: str, module: ModuleType) -> object:
             raise UsageError(
                 f"{path} has no {name!r}",
                 *([f"nearest: {', '.join(near)}"] if near else []),
-                *([f"it defines: {', '.join(_own(module))}"] if _own(module) else []),
+                *([f"it defines: {_listed(_own(module))}"] if _own(module) else []),
             )
         value = getattr(value, part)
     return value
 
 
-def _network(path: Path, name: str, value: object) -> nn.Module | Callable[..., object]:
-    """The module or function to trace: what is called without arguments where that makes one."""
-    from torch import nn
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What a file calls by a name: a module, a class or a function."""
 
-    if isinstance(value, nn.Module):
-        return value
-    if not callable(value):
+    path: Path
+    name: str
+    value: object
+
+    def network(self) -> tuple[nn.Module | Callable[..., object], bool]:
+        """What to trace, and whether it was built here, without memory for its weights."""
+        from torch import nn
+
+        from .torch.building import build
+
+        if isinstance(self.value, nn.Module):
+            return self.value, False
+        make = self._maker()
+        if make is None:
+            assert callable(self.value)
+            return self.value, False  # a forward: it takes tensors
+        return self._checked(build(make, f"{self.path}:{self.name}", keeping_constants=True)), True
+
+    def with_weights(self) -> nn.Module:
+        """The network built again, as its author initialises it."""
+        make = self._maker()
+        assert make is not None
+        return self._checked(make())
+
+    def _maker(self) -> Callable[[], object] | None:
+        """What builds the network; None for a function that takes tensors.
+
+        Raises:
+            UsageError: it cannot be called, or is a class that needs arguments.
+        """
+        if not callable(self.value):
+            raise UsageError(
+                f"{self.path}:{self.name} is {type(self.value).__name__}, which is no network",
+                "give a class, a function that builds a network, or a module",
+            )
+        needed = _required(self.value)
+        if not needed:
+            return self.value
+        if not isinstance(self.value, type):
+            return None
+        settings = ", ".join(f"{each}=..." for each in needed)
         raise UsageError(
-            f"{path}:{name} is {type(value).__name__}, which is no network",
+            f"{self.path}:{self.name} cannot be built without arguments: it needs {', '.join(needed)}",
+            "write a function that builds it, and name that: "
+            f"def build(): return {self.name}({settings})",
+        )
+
+    def _checked(self, built: object) -> nn.Module:
+        from torch import nn
+
+        if isinstance(built, nn.Module):
+            return built
+        raise UsageError(
+            f"{self.path}:{self.name}() makes {type(built).__name__}, which is no torch.nn.Module",
             "give a class, a function that builds a network, or a module",
         )
-    needed = _required(value)
-    if isinstance(value, type):
-        if needed:
-            raise UsageError(
-                f"{path}:{name} cannot be built without arguments: it needs {', '.join(needed)}",
-                "write a function that builds it, and name that: "
-                f"def build(): return {name}({', '.join(f'{each}=...' for each in needed)})",
-            )
-    elif needed:
-        return value  # a forward: it takes tensors
-    try:
-        built = value()
-    except Exception as error:
-        raise _raised(path, error, f"{path}:{name} cannot be built") from error
-    if isinstance(built, nn.Module):
-        return built
-    raise UsageError(
-        f"{path}:{name}() makes {type(built).__name__}, which is no torch.nn.Module",
-        "give a class, a function that builds a network, or a module",
-    )
+
+
+def _fits(model: object) -> bool:
+    """Whether the network's weights take little enough of the memory that is free."""
+    from torch import nn
+
+    from .torch.rungs import SHARE, available_bytes
+
+    free = available_bytes()
+    if free is None or not isinstance(model, nn.Module):
+        return free is None
+    return sum(each.nbytes for each in (*model.parameters(), *model.buffers())) < SHARE * free
 
 
 def _required(value: Callable[..., object]) -> tuple[str, ...]:
@@ -202,6 +301,12 @@ def _networks(module: ModuleType) -> list[str]:
             and value.__module__ == module.__name__
         )
     ]
+
+
+def _listed(names: list[str]) -> str:
+    """'Net, Head, build and 3 more'."""
+    more = len(names) - NETWORKS_SHOWN
+    return ", ".join(names[:NETWORKS_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _suggestion(module: ModuleType) -> str:

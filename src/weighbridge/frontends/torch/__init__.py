@@ -49,8 +49,17 @@ def trace(
         UsageError: no input shape is known, or the workload's dtype is none that PyTorch computes in.
         WeighError: the network failed, or needs data to run; the message names the user's line.
     """
+    from .failures import ends_the_program, no_tree
     from .tracing import trace_model
 
-    return trace_model(
-        model, workload, network=network, source=source, frontend=frontend, examples=examples
-    )
+    try:
+        return trace_model(
+            model, workload, network=network, source=source, frontend=frontend, examples=examples
+        )
+    except SystemExit as error:
+        raise ends_the_program(error, network) from error
+    except (RecursionError, TypeError) as error:
+        reason = no_tree(model)
+        if reason is None:
+            raise
+        raise reason from error

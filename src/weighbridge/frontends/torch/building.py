@@ -5,13 +5,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ...errors import WeighError
+from .failures import ends_the_program, first_line, remedies, user_lines
+
+Made = TypeVar("Made")
 
 _MEMORY = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn})
 
@@ -31,9 +33,7 @@ class _WeightsOnMeta(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def build(
-    make: Callable[[], nn.Module], network: str, *, keeping_constants: bool = False
-) -> nn.Module:
+def build(make: Callable[[], Made], network: str, *, keeping_constants: bool = False) -> Made:
     """Calls `make` with new tensors on meta; in part, or not at all, where it computes with them.
 
     Some networks work out their widths with tensors while they are built, and need those values. With
@@ -41,7 +41,7 @@ def build(
     where the network could be built without: it may ask for them when it runs on data.
 
     Raises:
-        WeighError: the network cannot be built.
+        WeighError: the network cannot be built; the message names the line.
     """
     last: Exception | None = None
     places: list[Callable[[], AbstractContextManager[object]]] = [
@@ -58,10 +58,16 @@ def build(
                 warnings.simplefilter("ignore")
                 with place():
                     return make()
+        except SystemExit as error:
+            raise ends_the_program(error, network) from error
         except Exception as error:
             same = repr(error) == repr(last)
             last = error
             if same:  # it has nothing to do with where tensors lie, and the next place has a cost
                 break
     assert last is not None
-    raise WeighError(f"{network} cannot be built: {type(last).__name__}: {last}") from last
+    raise WeighError(
+        f"{network} cannot be built: {first_line(last)}",
+        *user_lines(last.__traceback__),
+        *remedies(last),
+    ) from last

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ...workload import InputSpec, Workload
 from .recording import DTYPE_NAMES
 from .rungs import Rung
@@ -61,12 +61,12 @@ def arguments(
         UsageError: neither examples nor shapes are given, or PyTorch has no tensor like that.
     """
     if examples is not None:
-        return _from_examples(model, workload, examples, rung)
+        return _checked(_from_examples(model, workload, examples, rung), model, network)
     if not workload.inputs:
         raise UsageError(
             f"no input shape is known for {network}",
             f"its forward takes {_signature_text(model)}",
-            "give one without the batch axis: --input 3,224,224 (in Python: weigh(model, (3, 224, 224)))",
+            *_how_to_give(_required(model), alone=True),
         )
     names = _parameter_names(model)
     tensors: dict[str, Tensor] = {}
@@ -76,6 +76,10 @@ def arguments(
     for index, spec in enumerate(workload.inputs):
         name = spec.name or (names[index] if index < len(names) else f"input_{index}")
         dtype = spec.dtype or workload.dtype
+        if name in tensors:
+            raise UsageError(
+                f"the input {name!r} is given twice", f"forward takes {_signature_text(model)}"
+            )
         tensor = _made((workload.batch, *spec.shape), dtype, workload, rung, name)
         if spec.name is None:
             positional.append(tensor)
@@ -83,11 +87,94 @@ def arguments(
             named[spec.name] = tensor
         tensors[name] = tensor
         specs.append(replace(spec, dtype=dtype))
-    return Arguments(
+    given = Arguments(
         positional=tuple(positional),
-        named=named,
+        named=_nested(named),
         tensors=tensors,
         workload=replace(workload, inputs=tuple(specs)),
+    )
+    return _checked(given, model, network)
+
+
+def _nested(named: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Arguments of which some lie in others: 'batch.mask' in a mapping, 'images.0' in a list.
+
+    These are the names that :func:`_tensors_by_name` gives, so that what a report names can be typed.
+    """
+    result: dict[str, Any] = {}
+    for name, tensor in named.items():
+        *path, last = name.split(".")
+        place = result
+        for part in path:
+            place = place.setdefault(part, {})
+            if isinstance(place, Tensor):
+                raise UsageError(
+                    f"the input {name!r} lies in another input, which is a tensor itself",
+                    "give that one a name of its own, or leave it out",
+                )
+        if last in place:
+            raise UsageError(
+                f"the input {name!r} is a tensor, and others lie in it",
+                "give it a name of its own, or leave it out",
+            )
+        place[last] = tensor
+    return {name: _listed(value) for name, value in result.items()}
+
+
+def _listed(value: Any) -> Any:
+    """A list in place of a mapping whose keys are 0, 1, ..., at every depth."""
+    if not isinstance(value, dict):
+        return value
+    entries = {key: _listed(entry) for key, entry in value.items()}
+    if sorted(entries) == sorted(map(str, range(len(entries)))):
+        return [entries[str(place)] for place in range(len(entries))]
+    return entries
+
+
+def _checked(given: Arguments, model: nn.Module | Callable[..., object], network: str) -> Arguments:
+    """The arguments, if forward takes them as far as Python can tell before it runs.
+
+    Raises:
+        UsageError: one is missing, or forward has none of that name, or not so many.
+    """
+    if isinstance(model, nn.Module) and model._forward_pre_hooks:
+        return given  # a hook may give what is missing
+    signature = _signature(model, follow=False)
+    if signature is None:
+        return given
+    try:
+        signature.bind(*given.positional, **given.named)
+    except TypeError as error:
+        unknown = [name for name in given.named if name not in signature.parameters]
+        near = nearest(unknown[0], signature.parameters) if unknown else ()
+        missing = tuple(
+            name for name in _required(model)[len(given.positional) :] if name not in given.named
+        )
+        raise UsageError(
+            f"forward of {network} cannot be called with what is given: {error}",
+            f"its forward takes {_signature_text(model)}",
+            f"it was given: {given.text}",
+            *([f"nearest: {', '.join(near)}"] if near else []),
+            *(_how_to_give(missing) if missing and not near else ()),
+        ) from error
+    return given
+
+
+def _how_to_give(missing: tuple[str, ...], *, alone: bool = False) -> tuple[str, ...]:
+    """How to give shapes for the parameters of these names, on the command line and in Python.
+
+    `alone` says that nothing else is given, so that one needs no name.
+    """
+    if len(missing) < 2:
+        each = f"{missing[0]}=" if missing and not alone else ""
+        return (
+            f"give one without the batch axis: --input {each}3,224,224 "
+            f"(in Python: weigh(model, {_in_python(missing[:1] if each else ())}))",
+        )
+    typed = " ".join(f"--input {name}=SHAPE" for name in missing)
+    return (
+        f"give one for each, without the batch axis: {typed}, such as 3,224,224 or 512:int64 "
+        f"(in Python: weigh(model, {_in_python(missing)}))",
     )
 
 
@@ -176,6 +263,25 @@ def _parameter_names(model: nn.Module | Callable[..., object]) -> tuple[str, ...
     return tuple(name for name, each in signature.parameters.items() if each.kind in kinds)
 
 
+def _in_python(names: tuple[str, ...]) -> str:
+    """'{"image": (3, 224, 224), "mask": (3, 224, 224)}'."""
+    shape = "(3, 224, 224)"
+    return "{" + ", ".join(f'"{name}": {shape}' for name in names) + "}" if names else shape
+
+
+def _required(model: nn.Module | Callable[..., object]) -> tuple[str, ...]:
+    """The names of forward's parameters that have no default."""
+    signature = _signature(model)
+    if signature is None:
+        return ()
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return tuple(
+        name
+        for name, each in signature.parameters.items()
+        if each.default is inspect.Parameter.empty and each.kind not in variadic
+    )
+
+
 def _signature_text(model: nn.Module | Callable[..., object]) -> str:
     signature = _signature(model)
     if signature is None:
@@ -187,8 +293,12 @@ def _signature_text(model: nn.Module | Callable[..., object]) -> str:
     return f"({', '.join(plain)})"
 
 
-def _signature(model: nn.Module | Callable[..., object]) -> inspect.Signature | None:
+def _signature(
+    model: nn.Module | Callable[..., object], *, follow: bool = True
+) -> inspect.Signature | None:
+    """Forward's signature; without `follow` a decorator's own, which is what is called."""
+    forward = model.forward if isinstance(model, nn.Module) else model
     try:
-        return inspect.signature(model.forward if isinstance(model, nn.Module) else model)
+        return inspect.signature(forward, follow_wrapped=follow)
     except (TypeError, ValueError):  # builtins have none
         return None

@@ -522,16 +522,6 @@ def test_multi_head_attention_is_seen_inside_pytorch(mode):
     assert compute(program).uncounted == ()
 
 
-def test_dropout_inside_attention_is_mentioned():
-    def forward(x):
-        return F.scaled_dot_product_attention(x, x, x, dropout_p=0.25)
-
-    program = traced(forward, (2, 5, 4))
-    assert program.warnings == (
-        "attention drops out at rate 0.25 inside its kernel: counted without the dropout",
-    )
-
-
 def test_pytorchs_attention_and_fast_path_are_back_in_place():
     before = F.scaled_dot_product_attention
     torch.backends.mha.set_fastpath_enabled(True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...workload import Workload
 from .configurations import Config, parts
+from .masks import MASKS
 
 Answer = Any  # most are functions, one is a setting
 
@@ -58,6 +59,7 @@ _ANSWERS: tuple[tuple[str, str, Callable[[Answer], Answer]], ...] = (
     ("torch", "_check_tensor_all_with", lambda _: _nothing),
     ("torch", "rand", _keeping_layers),
     ("torch.distributions.distribution", "Distribution._validate_args", lambda _: False),
+    *MASKS,
 )
 """Module, function or setting in it, and what stands in its place given the thing itself."""
 

@@ -2,6 +2,7 @@
 
 - Scaled dot-product attention is taken whole (`attention`), also from within multi-head attention.
 - So are the grouped products of a mixture of experts (`experts`), and LSTM, GRU and RNN (`recurrent`).
+- Operators over functions are looked through (`higher_order`).
 - Dropout out of place runs as accelerators run it, with a mask of a byte an element.
 - Tensors that the network makes, or moves to a device by name, stay where the network is.
 - Where a function is the network, the weights that it reaches for are replaced by twins.
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._ops import HigherOrderOperator
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
@@ -24,6 +26,7 @@ from torch.utils._pytree import tree_map_only
 from ...program import Role
 from .attention import attend, scaled_dot_product_attention
 from .experts import grouped_mm, multiply_grouped
+from .higher_order import HigherOrder
 from .recording import Recorder
 from .recurrent import NETWORKS, run_whole
 from .rungs import META, Rung
@@ -47,7 +50,10 @@ class Interception(TorchFunctionMode):
         self.parameters: dict[str, nn.Parameter] = {}
         self.buffers: dict[str, Tensor] = {}
         self._twins: dict[int, tuple[Tensor, Tensor]] = {}
-        self.attention_dropout = 0.0
+        self.remarks: dict[str, None] = {}  # in the order in which they came up, each once
+        self._higher_order = HigherOrder(
+            recorder, again=lambda: self, beside=self._beside, remark=self.remark
+        )
         self._handlers: dict[object, Callable[..., object]] = {
             scaled_dot_product_attention: self._attend,
             functional.dropout: self._dropout,
@@ -76,6 +82,8 @@ class Interception(TorchFunctionMode):
             return made
         if func in _MOVES:
             return args[0]
+        if isinstance(func, HigherOrderOperator):
+            return self._higher_order.run(func, *args, **kwargs)
         handler = self._handlers.get(func)
         return func(*args, **kwargs) if handler is None else handler(*args, **kwargs)
 
@@ -99,9 +107,16 @@ class Interception(TorchFunctionMode):
             self.recorder.declare(twin, role, name=name, trainable=twin.requires_grad)
         return self._twins[id(tensor)][1]
 
+    def remark(self, text: str) -> None:
+        """Says what of the network is not counted as it would run."""
+        self.remarks[text] = None
+
+    @contextmanager
+    def _beside(self, recorder: Recorder) -> Iterator[None]:
+        with recorder, Interception(recorder, rung=self.rung, adopting=self.adopting):
+            yield
+
     def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
-        rate = kwargs.get("dropout_p", args[4] if len(args) > 4 else 0.0)
-        self.attention_dropout = max(self.attention_dropout, rate)
         return attend(self.recorder, *args, **kwargs)
 
     def _multi_head(self, *args: Any, **kwargs: Any) -> object:

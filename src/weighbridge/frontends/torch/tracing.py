@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import _engine_run_backward
 from torch.nn.parameter import is_lazy
 
 from ...errors import UsageError, WeighError
@@ -20,7 +21,10 @@ from ...program import Tensor as Record
 from ...units import memory, percent
 from ...workload import Workload
 from ..hf import full_sequences
+from .autocast import autocast_restored, noticing_autocast
+from .compiled import uncompiled
 from .failures import NeedsDataError, explain
+from .flex import on_any_device
 from .inputs import DTYPES, Arguments, Examples, arguments
 from .interception import Interception
 from .loss import loss_of
@@ -51,7 +55,7 @@ def trace_model(
         frontend=frontend,
         examples=examples,
     )
-    with _process_untouched(), full_sequences():
+    with _process_untouched(), full_sequences(), uncompiled(), on_any_device():
         step: _Step | None = None
         try:
             step = asked_for.step(META)
@@ -162,7 +166,8 @@ class _Step:
         outputs: tuple[Record, ...] = ()
         stopped: tuple[str, ...] = ()
         try:
-            with self.scopes.watching():
+            noticing = noticing_autocast(self.rung.device.type, self.interception.remark)
+            with self.scopes.watching(), noticing:
                 output = self._run()
                 # What lives now outlives the step: it is described before anything lets go of it.
                 outputs = tuple(
@@ -206,7 +211,7 @@ class _Step:
             inputs=(*inputs, *made_up),
             outputs=outputs,
             aliases=self.names.aliases,
-            warnings=(*stopped, *self._warnings()),
+            warnings=(*stopped, *self.interception.remarks),
             complete=not stopped,
         )
 
@@ -238,7 +243,7 @@ class _Step:
                 self.doing = "the loss"
                 with self.scopes.within("loss"):
                     loss = loss_of(output, self.workload.loss, self._targets)
-            self._backward(loss)
+                self._backward(loss)  # which may run parts of forward again
             if self.workload.optimizer is not None:
                 self.doing = "the optimizer's step"
                 step = prepare(recorder, self.workload.optimizer, self.names.parameters)
@@ -267,21 +272,15 @@ class _Step:
         self.recorder.phase = "backward"
         with self.scopes.within("loss"):
             seed = torch.ones_like(loss)  # d loss / d loss
-        loss.backward(seed)  # type: ignore[no-untyped-call]
+        # `loss.backward()` would be intercepted itself, and then nothing of what runs in it.
+        _engine_run_backward(
+            (loss,), (seed,), False, False, (), allow_unreachable=True, accumulate_grad=True
+        )
 
     def _where(self, error: Exception) -> str:
         scope = self.scopes.raised_in(error)
         module = self.scopes.modules.get(scope)
         return scope if not scope or module is None else f"{scope} ({type(module).__name__})"
-
-    def _warnings(self) -> tuple[str, ...]:
-        rate = self.interception.attention_dropout
-        if not rate:
-            return ()
-        return (
-            f"attention drops out at rate {rate:g} inside its kernel: counted without the dropout",
-        )
-
 
 def _in_its_dtype(model: nn.Module | Network, workload: Workload) -> Workload:
     """Casts the network to the workload's dtype; float32, the default, leaves it as its author made it.
@@ -368,7 +367,7 @@ def _process_untouched() -> Iterator[None]:
     gc.disable()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), autocast_restored():
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)

@@ -65,7 +65,7 @@ def test_sources_say_where_and_when():
 
 
 BANDWIDTH = {  # bytes/s, slowest and fastest of what is sold
-    "gpu": (190e9, 8.2e12), "accelerator": (700e9, 4e12), "apple": (68e9, 820e9),
+    "gpu": (125e9, 8.2e12), "accelerator": (700e9, 4e12), "apple": (68e9, 820e9),
     "jetson": (25e9, 275e9), "cpu": (38e9, 615e9), "board": (12e9, 20e9),
 }  # fmt: skip
 
@@ -152,7 +152,7 @@ def test_peaks_follow_from_multiprocessors_and_clock(device):
     assert device.vector_flop_per_s.float32 == pytest.approx(2 * cores * cycles, rel=0.06)
     tensor = device.matrix_flop_per_s.float16
     if tensor is None:
-        assert device.compute_capability[0] < 7 or device.key == "gtx-1660-ti"
+        assert device.compute_capability[0] < 7 or device.key.startswith("gtx-16")
         return
     geforce = device.key.startswith(GEFORCE) and not device.key.endswith("-ada")
     share = 0.5 if geforce or device.key in HALVED else 1

@@ -137,8 +137,10 @@ def check_sources(table: Table, documents: Table, *, where: str) -> None:
 
 
 def refuse_unknown(names: Iterable[str], known: Sequence[str], *, where: str) -> None:
-    """Raises:
-    UsageError: a name is none of the known ones.
+    """Every name has to be one of the known ones.
+
+    Raises:
+        UsageError: one is not; the nearest is named.
     """
     for name in names:
         if name not in known:

@@ -84,6 +84,14 @@ def test_figures_of_two_requests():
     assert stats.inactive_split_bytes.current == 2_096_128 + 17_971_200
     assert (stats.segment.current, stats.active.current, stats.inactive_split.current) == (2, 2, 2)
     assert (stats.splits, stats.merges, stats.num_device_alloc) == (2, 0, 2)
+    allocator.free(2)
+    stats = allocator.stats()
+    assert (stats.requested_bytes.current, stats.requested_bytes.peak) == (1000, 3_001_000)
+    assert (stats.memory_allocated, stats.max_memory_allocated) == (1024, 3_001_344)
+    # The segment of 20 MiB is free as a whole, and no longer counted as inactive part of one.
+    assert (stats.inactive_split.current, stats.inactive_split.peak) == (1, 2)
+    assert stats.inactive_split_bytes.current == 2_096_128
+    assert (stats.allocation.current, stats.allocation.peak) == (1, 2)
 
 
 # -- cut, join, reuse --------------------------------------------------------------------------------
@@ -394,6 +402,18 @@ def test_garbage_collection_gives_back_what_has_waited_longest():
     assert (allocator.stats().num_alloc_retries, allocator.stats().num_device_free) == (0, 1)
 
 
+def test_garbage_collection_takes_what_is_as_old_as_the_mean():
+    # A single free segment is as old as the mean of all, and goes before the device is asked: 60 + 62 would be more
+    # than the 100 allowed, and a retry.
+    settings = AllocatorSettings(per_process_memory_fraction=0.5, garbage_collection_threshold=0.5)
+    allocator = CachingAllocator(capacity_bytes=200 * MIB, settings=settings)
+    allocator.allocate(0, 60 * MIB)
+    allocator.free(0)
+    allocator.allocate(1, 62 * MIB)
+    assert blocks(allocator) == [[-62 * MIB]]
+    assert allocator.stats().num_alloc_retries == 0
+
+
 def test_garbage_is_only_collected_where_a_fraction_is_allowed():
     # torch 2.14 reads the threshold only together with per_process_memory_fraction below 1.
     settings = AllocatorSettings(garbage_collection_threshold=0.1)
@@ -428,6 +448,29 @@ def test_an_expandable_segment_grows_by_pages():
     assert (stats.memory_reserved, stats.num_device_alloc) == (82 * MIB, 4)
     # PyTorch counts no segments and no inactive blocks here: whole pages can always be given back.
     assert (stats.segment.peak, stats.inactive_split_bytes.peak) == (0, 0)
+
+
+def test_the_end_that_can_grow_is_kept_for_larger_requests():
+    # Best fit counts the block before unmapped addresses as large as it could become (get_free_block).
+    allocator = expandable()
+    allocator.allocate(0, 8 * MIB)
+    allocator.allocate(1, 8 * MIB)
+    allocator.free(0)
+    assert blocks(allocator) == [[8 * MIB, -8 * MIB, 4 * MIB]]
+    allocator.allocate(2, 3 * MIB)  # the 4 at the end would do, but can grow: the 8 are taken
+    assert blocks(allocator) == [[-3 * MIB, 5 * MIB, -8 * MIB, 4 * MIB]]
+
+
+def test_the_address_range_ends_at_nine_eighths_of_the_device():
+    # 1 1/8 of 160 MiB are 180 MiB (find_expandable_block): 60 free, 60 in use, 60 without memory. 90 fit neither
+    # before nor behind those in use: the free ones are given back, and a second range begins where the first ends.
+    allocator = expandable(capacity_bytes=160 * MIB)
+    allocator.allocate(0, 60 * MIB)
+    allocator.allocate(1, 60 * MIB)
+    allocator.free(0)
+    allocator.allocate(2, 90 * MIB)
+    assert blocks(allocator) == [[-60 * MIB], [-90 * MIB, 10 * MIB]]
+    assert [segment.address for segment in allocator.snapshot()] == [60 * MIB, 180 * MIB]
 
 
 def test_sizes_that_grow_need_no_new_segments():

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from .accumulation import accumulated
 from .dims import Shape
 from .errors import ShapeError, UsageError
 from .ops import optimizers, rule_of
@@ -89,9 +90,14 @@ class Builder:
         return tensor
 
     def parameter(self, name: str, shape: Shape, *, trainable: bool = True) -> Tensor:
-        """A parameter of the open module."""
+        """A parameter of the open module, trainable as far as the workload trains it."""
+        path = self._path(name)
         tensor = self._tensor(
-            shape, self.workload.dtype, "parameter", name=self._path(name), trainable=trainable
+            shape,
+            self.workload.dtype,
+            "parameter",
+            name=path,
+            trainable=trainable and self.workload.trains(path),
         )
         self._parameters.append(tensor)
         return tensor
@@ -334,11 +340,12 @@ class Builder:
         `loss` is what the workload's loss 'auto' means for this network.
         """
         if self.workload.training:
+            self.workload.check_trained(p.name or "" for p in self._parameters)
             gradients = self.backward(self.loss(outputs, loss_weights, usual=loss))
             self.update(self._as_gradients(gradients))
         kept = {t.storage for t in (*self._parameters, *self._buffers, *self._inputs, *outputs)}
         kept |= {t.storage for op in self._ops for t in op.outputs if t.role in _OUTLIVES}
-        return Program(
+        program = Program(
             network=network,
             source=source,
             frontend=frontend,
@@ -354,6 +361,7 @@ class Builder:
             aliases=self._aliases,
             warnings=warnings,
         )
+        return accumulated(program) if self.workload.accumulation > 1 else program
 
 
 _OUTLIVES = ("optimizer_state", "gradient")

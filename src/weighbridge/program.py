@@ -244,6 +244,7 @@ def loads(text: str) -> Program:
     workload["inputs"] = tuple(
         InputSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in workload["inputs"]
     )
+    workload["trained"] = tuple(workload["trained"])
     if workload["optimizer"] is not None:
         workload["optimizer"] = Optimizer(**workload["optimizer"])
     return Program(

@@ -6,7 +6,7 @@ and by which rule the weights are updated. Frontends turn a network and a worklo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -59,6 +59,10 @@ class Workload:
     the shapes that it used. `input_gradient` asks for the gradient of the inputs too, which a plain
     training step never computes. `loss` is 'auto' (cross-entropy where the output looks like logits,
     the mean elsewhere), 'cross-entropy' or 'mean'.
+
+    `accumulation` micro-steps of `batch` samples each go into one update: the step is then the last of
+    them, in which the gradients of those before are there already. `trained` names the modules (dotted
+    scopes) or parameters that are trained, everything else being frozen; empty, all are.
     """
 
     mode: Mode = "inference"
@@ -70,9 +74,12 @@ class Workload:
     dataset: int | None = None
     input_gradient: bool = False
     loss: str = "auto"
+    accumulation: int = 1
+    trained: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_dimension(self.batch, "the batch")
+        check_dimension(self.accumulation, "the number of micro-steps in an update")
         if self.dataset is not None:
             check_dimension(self.dataset, "the dataset's size")
         for spec in self.inputs:
@@ -85,6 +92,32 @@ class Workload:
     @property
     def training(self) -> bool:
         return self.mode == "training"
+
+    def trains(self, parameter: str) -> bool:
+        """Whether the parameter of that dotted path is trained, as far as the workload says."""
+        return not self.trained or any(within(parameter, scope) for scope in self.trained)
+
+    def check_trained(self, parameters: Iterable[str]) -> None:
+        """Refuses a choice of what is trained that names nothing in the network of these parameters.
+
+        Raises:
+            UsageError: no parameter lies in one of the scopes.
+        """
+        paths = tuple(parameters)
+        scopes = {path.rpartition(".")[0] for path in paths} - {""}
+        for scope in self.trained:
+            if any(within(path, scope) for path in paths):
+                continue
+            near = nearest(scope, (*scopes, *paths))
+            raise UsageError(
+                f"only {scope!r} is to be trained, and the network has no such module with parameters",
+                f"nearest: {', '.join(near)}" if near else "its modules: weigh NETWORK --tree",
+            )
+
+
+def within(path: str, scope: str) -> bool:
+    """Whether a dotted path is the scope's own or lies under it."""
+    return path == scope or path.startswith(f"{scope}.")
 
 
 def check_dimension(size: int, where: str) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import UsageError
 from ...program import Op, Program, Storage, Tensor
+from ...workload import within
 
 _CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict", ""})
 """Modules that only hold others."""
@@ -31,7 +32,7 @@ def repeated_blocks(program: Program) -> Mapping[str, tuple[str, ...]]:
         if module.scope not in parents or module.kind in _CONTAINERS or not module.scope:
             continue
         scopes = found.setdefault(module.kind, [])
-        if not any(_within(module.scope, scope) for scope in scopes):
+        if not any(within(module.scope, scope) for scope in scopes):
             scopes.append(module.scope)
     return {kind: tuple(scopes) for kind, scopes in found.items() if len(scopes) > 1}
 
@@ -64,14 +65,10 @@ class _Run:
     before: int
 
 
-def _within(scope: str, block: str) -> bool:
-    return scope == block or scope.startswith(f"{block}.")
-
-
 def _runs(program: Program, block: str) -> Iterator[_Run]:
     """Each time that the block runs forward, and what backward wants of it."""
     ops = program.ops
-    own = [index for index, op in enumerate(ops) if _within(op.scope, block)]
+    own = [index for index, op in enumerate(ops) if within(op.scope, block)]
     backward = [index for index in own if ops[index].phase == "backward"]
     births = {storage.id: storage.birth for storage in program.storages}
     for first, last in _stretches([index for index in own if ops[index].phase == "forward"]):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import _engine_run_backward
 from torch.nn.parameter import is_lazy
 
+from ...accumulation import accumulated
 from ...errors import UsageError, WeighError
 from ...program import Module, Program
 from ...program import Tensor as Record
@@ -87,6 +88,7 @@ class _Asked:
         if isinstance(twin, nn.Module):
             twin.train(workload.training)
             _materialise(twin, given, rung)
+            _freeze(twin, workload)
         return _Step(twin, given, rung)
 
 
@@ -197,7 +199,7 @@ class _Step:
         if gradients:
             recorder.becomes(gradients, "gradient")
         parameters, buffers, inputs = self._declared()
-        return Program(
+        program = Program(
             network=asked_for.network,
             source=asked_for.source,
             frontend=asked_for.frontend,
@@ -214,6 +216,7 @@ class _Step:
             warnings=(*stopped, *self.interception.remarks),
             complete=not stopped,
         )
+        return accumulated(program) if self.workload.accumulation > 1 else program
 
     def _declared(self) -> tuple[tuple[Record, ...], tuple[Record, ...], tuple[Record, ...]]:
         """Parameters, buffers and inputs: what is there before the step begins."""
@@ -302,6 +305,20 @@ def _in_its_dtype(model: nn.Module | Network, workload: Workload) -> Workload:
         return workload
     own = next((p.dtype for p in model.parameters() if p.is_floating_point()), dtype)
     return replace(workload, dtype=DTYPE_NAMES[own])
+
+
+def _freeze(model: nn.Module, workload: Workload) -> None:
+    """Leaves only those parameters trainable that the workload trains.
+
+    Raises:
+        UsageError: it names none of the network's.
+    """
+    if not workload.training:
+        return
+    workload.check_trained(names_of(model).parameters)
+    for name, parameter in names_of(model).parameters.items():
+        if not workload.trains(name):
+            parameter.requires_grad_(False)
 
 
 def _materialise(model: nn.Module, given: Arguments, rung: Rung) -> None:

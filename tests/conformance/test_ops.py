@@ -80,6 +80,7 @@ def by_hand() -> Iterator[Op]:
         every = {"mask": (True, True, True)}
         yield run("convolution_backward", y, x, (6, 2, *w), **turned, **every)
         yield run("convolution", x, (6, 5, *w), (5,), **(turned | {"groups": 1}))
+    yield run("convolution_over_time", (9, 2, 4), (3, 4, 6), (6,), padding=1)
     yield run("dot", (4, 5), (5,))
     yield run("dot", (2, 4, 5), (5,), (4,))
     yield run("dot", (5,), (5,))
@@ -96,6 +97,7 @@ def by_hand() -> Iterator[Op]:
     yield run("solve", (2, 4, 4), (2, 4, 3))
     yield run("solve", (4, 4), (4,), triangular=True)
     yield run("solve", (4, 4), (4, 3), factored=True)
+    yield run("solve", (4, 4), (4, 3), cholesky=True)
     for power in (0, 1, 2, 3, float("inf")):
         yield run("distance", (2, 4, 5), (2, 6, 5), power=power)
     yield run("distance", (2, 4, 5), (2, 6, 5), power=2, by_product=True)
@@ -122,6 +124,8 @@ def by_hand() -> Iterator[Op]:
         yield run(
             "layer_norm_backward", image, image, (2, 6, 8, 1), (2, 6, 8, 1), (10,), (10,), rank=1, mask=wanted
         )  # fmt: skip
+    yield run("weight_norm", (4, 6, 3), (4, 1, 1))
+    yield run("weight_norm_backward", (4, 6, 3), (4, 6, 3), (4, 1, 1), (4, 1, 1))
     # pooling: one and three dimensions, hanging over, windows that do not divide the image
     yield run("max_pool", (2, 3, 9), window=(2,), stride=(2,), padding=(0,), ceil_mode=True)
     cube = {"window": (2, 3, 2), "stride": (1, 2, 2), "padding": (1, 1, 0), "ceil_mode": False}
@@ -131,6 +135,8 @@ def by_hand() -> Iterator[Op]:
     )
     yield run("adaptive_average_pool", (2, 3, 14, 15), size=(4, 5))
     yield run("adaptive_average_pool", (2, 3, 5), size=(7,))
+    yield run("adaptive_average_pool", (3, 8, 6), size=(4, 3))
+    yield run("fractional_max_pool", (2, 3, 9, 9), (2, 3, 2), window=(3, 2), size=(4, 5))
     # attention: grouped queries, other keys than queries, a mask, causal with either the longer
     q, k, v = (2, 8, 5, 16), (2, 2, 7, 16), (2, 2, 7, 32)
     yield run("attention", q, k, v, causal=False)
@@ -164,8 +170,21 @@ def by_hand() -> Iterator[Op]:
         yield run(kind, image, axis=-1)
         yield run(f"{kind}_backward", image, image, axis=1)
     yield run("nll_loss", image, (2, 8, 10))
-    yield run("pointwise_loss", image, image)
-    yield run("pointwise_loss_backward", (), image, image)
+    for kind in (
+        "mse_loss",
+        "smooth_l1_loss",
+        "huber_loss",
+        "binary_cross_entropy",
+        "soft_margin_loss",
+    ):
+        yield run(kind, image, image, mean=True)
+        yield run(f"{kind}_backward", (), image, image)
+    yield run("binary_cross_entropy_with_logits", image, image, mean=True)
+    yield run("multi_margin_loss", (4, 6), (4,), mean=True)
+    yield run("multi_margin_loss_backward", (), (4, 6), (4,))
+    yield run("ctc_loss", (7, 2, 5), (2, 3))
+    yield run("ctc_loss", (7, 2, 5), (5,), longest=3)
+    yield run("ctc_loss_backward", (2,), (7, 2, 5), (2, 3), (2,), (2, 7, 7))
     # embedding and indexing
     yield run("embedding", (100, 8), (2, 5))
     yield run("embedding_bag", (100, 8), (20,), (4,))
@@ -173,6 +192,8 @@ def by_hand() -> Iterator[Op]:
     yield run("embedding_bag", (100, 8), (20,), (4,), largest=True)
     yield run("embedding_bag_backward", (4, 8), (20,), rows=100, mean=True)
     yield run("embedding_bag_backward", (4, 8), (20,), rows=100, largest=True)
+    yield run("embedding_bag_weights_backward", (4, 8), (100, 8), (20,), (4,), (20,))
+    yield run("scatter", image, (2, 6, 8, 3), (2, 6, 8, 3), multiplies=True)
     yield run("histogram", image, bins=7)
     yield run("fold", (2, 6, 9), shape=(2, 6, 5))
     yield run("scatter", image, (2, 6, 8, 3), (2, 6, 8, 3), adds=True)
@@ -385,19 +406,38 @@ def test_gradients_have_the_shapes_of_what_they_are_gradients_of(kind: str) -> N
         assert {id: gradient.shape for id, gradient in gradients.items()} == wanted, op
 
 
-WHOLE = {("embedding", 1), ("nll_loss", 1)}
-"""Operands that are whole numbers: (kind, place)."""
+WHOLE = {("embedding", 1), ("nll_loss", 1), ("fractional_max_pool", 1)}
+"""Operands that are whole numbers, or places, which have no gradient: (kind, place)."""
 
 NO_BACKWARD = {
     "affine_grid", "angle", "cholesky", "complex", "cross", "determinant", "distance", "dot", "fold", "hardshrink",
     "histogram", "inverse", "log_determinant", "logit", "logsumexp", "lu", "modulus", "outer", "polar",
     "running_logsumexp", "smooth_upsample", "softshrink", "solve", "summed_matmul", "trilinear",
-    "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "embedding_bag", "extreme", "extremum", "gather", "glu",
+    "convolution_over_time", "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "embedding_bag", "extreme", "extremum", "gather", "glu",
     "grouped_matmul", "nonzero", "scatter", "sort", "torchvision.deform_conv2d", "torchvision.roi_align",
-    "group_norm", "lerp", "mish", "negative", "norm", "pointwise_loss", "pow", "prelu", "product",
+    "group_norm", "lerp", "mish", "negative", "norm", "mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "soft_margin_loss",
+    "binary_cross_entropy_with_logits", "multi_margin_loss", "ctc_loss", "pow", "prelu", "product",
     "remainder", "round", "rsqrt", "running_extreme", "running_product", "running_sum", "softplus", "square", "transcendental", "variance", "where",
 }  # fmt: skip
 """Kinds that only PyTorch runs, which brings its own backward operators: refused, never taken for free."""
+
+
+@pytest.mark.parametrize(
+    "op",
+    [
+        run("matmul", (4, 0), (0, 6)),
+        run("dot", (4, 0), (0,)),
+        run("sum", (4, 0), axes=(1,)),
+        run("mean", (4, 0), axes=(1,)),
+        run("determinant", (2, 0, 0)),
+        run("log_determinant", (2, 0, 0)),
+        run("layer_norm_backward", (3, 0), (3, 0), (3, 1), (3, 1), (0,), (0,), rank=1),
+        run("mse_loss", (0, 4), (0, 4)),
+    ],
+    ids=lambda op: op.kind,
+)
+def test_nothing_takes_no_arithmetic(op: Op) -> None:
+    assert rule(op).arithmetic(op) == Cost()
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -103,6 +103,8 @@ def contraction(
     Where both of the `operands` are complex, each product is four of real numbers, and each of the two parts
     of a sum adds up twice as many; where one is, each is two.
     """
+    if macs == 0:  # sums over nothing are zeros, written
+        return Cost(additions=addends)
     parts = sum(tensor.dtype in COMPLEX for tensor in operands)
     if parts:
         macs, sums, addends = 2**parts * macs, 2 * sums, 2 * addends

@@ -377,6 +377,31 @@ class ConvolutionBackward(Operator):
         return (("B", "k", *("P", "Q", "R")[: len(dy.shape) - 2]), *forward)
 
 
+@final
+class ConvolutionOverTime(Operator):
+    """A convolution over the first axis of a sequence whose channels come last, with a bias.
+
+    Shapes: x (T, B, c), kernel (w, c, k), bias (k) -> (T', B, k)
+    Counts: every output is a sum of w*c products, and the bias added.
+    Source: by definition, as a convolution in one dimension.
+    """
+
+    kind = "convolution_over_time"
+    family = "contraction"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        (steps, batch, channels), w = op.inputs[0].shape, op.inputs[1].shape
+        need(_same(channels, w[1]), f"the kernel takes {w[1]} channels, and the input {channels}")
+        return ((steps + 2 * op.integer("padding", 0) - w[0] + 1, batch, w[2]),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        w, sums = op.inputs[1].shape, op.outputs[0].elements
+        return contraction(sums * w[0] * w[1], sums, addends=sums)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return (("T", "B", "c"), ("w", "c", "k"), ("k",))
+
+
 def convolution_macs(x: Shape, w: Shape, y: Shape, *, transposed: bool) -> int:
     """Products in a convolution of x (B, c, *image) with w (k, c/g, *kernel) to y (B, k, *output)."""
     return product(x if transposed else y) * product(w[1:])
@@ -410,5 +435,5 @@ def _same(a: int, b: int) -> bool:
 
 register(
     Matmul(), Dot(), Outer(), SummedMatmul(), Trilinear(), GroupedMatmul(), Convolution(),
-    ConvolutionBackward(),
+    ConvolutionBackward(), ConvolutionOverTime(),
 )  # fmt: skip

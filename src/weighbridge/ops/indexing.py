@@ -10,7 +10,7 @@ from typing import final
 
 from ..dims import Shape, bytes_of, product
 from ..program import Op
-from .base import Cost, Operator, need, register
+from .base import Cost, Operator, contraction, need, register
 
 
 @final
@@ -18,9 +18,9 @@ class Scatter(Operator):
     """Values written to chosen places of a tensor, or added to what is there.
 
     Shapes: target, indices..., values -> as target
-    Attributes: `adds`: values are added, not written; `compares`: the larger or the smaller stays; `written`:
-            how many values there are, where all are one number and no operand.
-    Counts: one addition, or comparison, a value where they are added or compared. Reads the indices and the values (and the target
+    Attributes: `adds`: values are added, not written; `multiplies`: they are multiplied; `compares`: the larger or
+            the smaller stays; `written`: how many values there are, where all are one number and no operand.
+    Counts: one addition, multiplication or comparison a value where they are combined with what is there. Reads the indices and the values (and the target
             there, where they are added), writes as much as the values; out of place the target is copied.
     """
 
@@ -35,6 +35,7 @@ class Scatter(Operator):
         return Cost(
             additions=values if op.flag("adds") else 0,
             comparisons=values if op.flag("compares") else 0,
+            multiplications=values if op.flag("multiplies") else 0,
         )
 
     def traffic(self, op: Op) -> tuple[int, int]:
@@ -42,7 +43,7 @@ class Scatter(Operator):
         values = rest[-1].bytes if rest else 0
         if "written" in op.attributes:
             values = bytes_of(op.integer("written"), target.dtype)
-        combines = op.flag("adds") or op.flag("compares")
+        combines = op.flag("adds") or op.flag("compares") or op.flag("multiplies")
         read = sum(tensor.bytes for tensor in rest) + (values if combines else 0)
         if op.outputs and op.outputs[0].storage != target.storage:
             return read + target.bytes, values + target.bytes
@@ -230,6 +231,30 @@ class EmbeddingBagBackward(Operator):
 
 
 @final
+class EmbeddingBagWeightsBackward(Operator):
+    """The gradient of the weights of bags: of each picked row with its bag's gradient.
+
+    Shapes: dy (bags, E), table (V, E), indices (n), ... -> (n)
+    Counts: n sums of E products.
+    """
+
+    kind = "embedding_bag_weights_backward"
+    family = "embedding"
+    aten = ("_embedding_bag_per_sample_weights_backward",)
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[2].shape,)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n = op.inputs[2].elements
+        return contraction(n * op.inputs[1].shape[1], n)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        rest = (tensor.shape for tensor in op.inputs[3:])
+        return (("b", "E"), ("V", "E"), ("n",), *rest)
+
+
+@final
 class Nonzero(Operator):
     """The places of the numbers that are not zero.
 
@@ -239,7 +264,7 @@ class Nonzero(Operator):
 
     kind = "nonzero"
     family = "indexing"
-    aten = ("nonzero",)
+    aten = ("nonzero", "nonzero_static")
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[0].shape
@@ -253,5 +278,5 @@ class Nonzero(Operator):
 
 
 register(
-    Nonzero(), Scatter(), Sort(), Search(), Histogram(), Fold(), EmbeddingBag(), EmbeddingBagBackward()
+    Nonzero(), EmbeddingBagWeightsBackward(), Scatter(), Sort(), Search(), Histogram(), Fold(), EmbeddingBag(), EmbeddingBagBackward()
 )  # fmt: skip

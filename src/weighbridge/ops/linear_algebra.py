@@ -49,9 +49,9 @@ class Factorisation(Operator):
             )
         factored = _lu(many, n)
         if self.kind == "determinant":
-            return factored + Cost(multiplications=many * (n - 1))
+            return factored + Cost(multiplications=many * max(n - 1, 0))
         if self.kind == "log_determinant":
-            return factored + Cost(additions=many * (n - 1), transcendentals=many * n)
+            return factored + Cost(additions=many * max(n - 1, 0), transcendentals=many * n)
         if self.kind == "inverse":
             columns = many * n
             factored += _triangle(columns, n, unit=True) + _triangle(columns, n, unit=False)
@@ -68,7 +68,7 @@ class Solve(Operator):
 
     Shapes: a (*B, n, n), b (*B, n, k) or (*B, n) -> as b
     Attributes: `triangular`: a is, and is not factorised first; `unit`: with ones on its diagonal;
-            `factored`: a holds the factors L and U.
+            `factored`: a holds the factors L and U; `cholesky`: it holds L, and U is its transpose.
     Counts: a triangle n(n-1)/2 multiplications and as many additions a right side, and n divisions but where
             its diagonal is ones. In general LU first, then L (ones on its diagonal), then U.
     Source: Golub and Van Loan, Matrix Computations, 4th edition, 3.1 and 3.2.
@@ -89,7 +89,10 @@ class Solve(Operator):
         columns = op.inputs[1].elements // max(n, 1)  # of all matrices together
         if op.flag("triangular"):
             return _triangle(columns, n, unit=op.flag("unit"))
-        solved = _triangle(columns, n, unit=True) + _triangle(columns, n, unit=False)
+        diagonal = _triangle(columns, n, unit=False)
+        if op.flag("cholesky"):
+            return diagonal + diagonal
+        solved = _triangle(columns, n, unit=True) + diagonal
         return solved if op.flag("factored") else _lu(many, n) + solved
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:

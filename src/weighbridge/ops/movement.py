@@ -119,7 +119,7 @@ class SliceBackward(Operator):
 
     kind = "slice_backward"
     family = "movement"
-    aten = ("slice_backward", "select_backward")
+    aten = ("slice_backward", "select_backward", "diagonal_backward")
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.integers("shape"),)
@@ -209,17 +209,20 @@ register(
                         "constant_pad_nd", "reflection_pad1d", "reflection_pad2d",
                         "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d",
                         "rot90", "diag_embed", "pixel_shuffle", "pixel_unshuffle", "tril", "triu",
-                        "channel_shuffle", "as_strided_copy", "im2col", "stack")),
+                        "channel_shuffle", "as_strided_copy", "im2col", "stack", "alias_copy", "block_diag", "_chunk_cat",
+                        "detach_copy", "diagonal_copy", "expand_copy", "lu_unpack", "narrow_copy", "permute_copy",
+                        "select_copy", "slice_copy", "split_copy", "split_with_sizes_copy", "squeeze_copy", "t_copy",
+                        "transpose_copy", "unbind_copy", "unfold_copy", "unsqueeze_copy", "view_copy")),
     Copy("copy", aten=("copy", "_foreach_copy")),
     Copy("gather", aten=("index", "_unsafe_index", "index_select", "gather", "take_along_dim", "masked_select", "take",
                          "masked_scatter_backward", "max_unpool2d", "max_unpool3d", "repeat_interleave",
-                         "_pack_padded_sequence")),
+                         "_pack_padded_sequence", "_unsafe_masked_index")),
     Copy(
         "fill",
         aten=("fill", "zero", "empty", "empty_strided", "new_empty", "new_empty_strided",
               "empty_like", "zeros", "zeros_like", "ones", "ones_like", "full", "full_like", "new_full",
               "new_zeros", "new_ones", "arange", "scalar_tensor", "linspace", "eye", "normal",
-              "uniform", "bernoulli", "randn", "rand", "rand_like", "randn_like", "randint",
+              "uniform", "bernoulli", "randn", "rand", "rand_like", "randn_like", "randint", "randint_like", "logspace",
               "_efficientzerotensor", "_foreach_zero", "exponential", "cauchy", "geometric", "log_normal",
               "random", "randperm", "poisson", "binomial", "multinomial", "standard_gamma"),
         reads=False,

@@ -246,6 +246,8 @@ class NormBackward(Operator):
         n, rows = op.inputs[1].elements, op.inputs[2].elements
         of_input, of_weight, of_bias = _wanted(op, weights=len(op.inputs) - 4)
         cost = Cost()
+        if n == 0:
+            return cost
         if of_input or of_weight:  # xhat
             cost += Cost(multiplications=n, additions=n)
         if of_input:
@@ -326,7 +328,62 @@ class LocalResponseNormBackward(Operator):
         return Cost(multiplications=6 * n, additions=2 * size * n, divisions=n, transcendentals=n)
 
 
+@final
+class WeightNorm(Operator):
+    """Weights as a direction and a length: every row of v scaled to the length g.
+
+    Shapes: v (k, ...), g (k, 1, ...) -> w as v, and the lengths of v's rows as g, float32
+    Counts: k rows, n numbers: n squares, n - k additions, k roots; k divisions g / |v|; n products.
+    Backward: one operator.
+    Source: Salimans and Kingma 2016, equation 2.
+    """
+
+    kind = "weight_norm"
+    family = "normalisation"
+    aten = ("_weight_norm_interface",)
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[0].shape, op.inputs[1].shape)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n, k = op.inputs[0].elements, op.inputs[1].elements
+        return Cost(multiplications=2 * n, additions=n - k, divisions=k, transcendentals=k)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return tuple(tensor.shape for tensor in op.inputs)
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        dw = grads[0]
+        assert dw is not None
+        return emit("weight_norm_backward", dw, *op.inputs, op.outputs[1])
+
+
+@final
+class WeightNormBackward(Operator):
+    """The gradients of a weight's direction and length.
+
+    Shapes: dw, v (k, ...), g, lengths (k, 1, ...) -> dv as v, dg as g
+    Counts: dg = (sum dw * v) / |v|, dv = g/|v| * (dw - dg/|v| * v): k rows, n numbers: three products each, a sum
+            over each row, a subtraction; three divisions a row.
+    Source: Salimans and Kingma 2016, equation 3.
+    """
+
+    kind = "weight_norm_backward"
+    family = "normalisation"
+    aten = ("_weight_norm_interface_backward",)
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (op.inputs[1].shape, op.inputs[2].shape)
+
+    def arithmetic(self, op: Op) -> Cost:
+        n, k = op.inputs[1].elements, op.inputs[2].elements
+        return Cost(multiplications=3 * n, additions=2 * n - k, divisions=3 * k)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return tuple(tensor.shape for tensor in op.inputs)
+
+
 register(
-    BatchNorm(), BatchNormBackward(), LayerNorm(), NormBackward("layer_norm_backward"),
+    WeightNorm(), WeightNormBackward(), BatchNorm(), BatchNormBackward(), LayerNorm(), NormBackward("layer_norm_backward"),
     GroupNorm(), NormBackward("group_norm_backward"), LocalResponseNorm(), LocalResponseNormBackward(),
 )  # fmt: skip

@@ -167,11 +167,39 @@ class AdaptiveMaxPool(Operator):
         return emit("max_pool_backward", dy, op.inputs[0], op.outputs[1])
 
 
+@final
+class FractionalMaxPool(Operator):
+    """The maximum of each of so many windows, placed at random.
+
+    Shapes: x (..., *image) -> (..., *size), and int64 indices of the same shape
+    Attributes: `window`, `size`.
+    Counts: window - 1 comparisons an output.
+    Source: Graham 2014.
+    """
+
+    kind = "fractional_max_pool"
+    family = "pooling"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, size = op.inputs[0].shape, op.integers("size")
+        return ((*x[: len(x) - len(size)], *size),) * 2
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (op.inputs[0].dtype, "int64")
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost(comparisons=op.outputs[0].elements * (product(op.integers("window")) - 1))
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        dy = grads[0]
+        assert dy is not None
+        return (*emit("max_pool_backward", dy, op.inputs[0], op.outputs[1]), None)
+
+
 def covered(x: Shape, y: Shape) -> int:
-    """Elements of all adaptive windows from x (B, c, *image) to y (B, c, *size), overlaps twice."""
-    return product(x[:2]) * product(
-        covered_by_windows(size, places) for size, places in zip(x[2:], y[2:], strict=True)
-    )
+    """Elements of all adaptive windows from x (..., *image) to y (..., *size), overlaps twice."""
+    # An axis along which nothing is pooled has as many places as it is long.
+    return product(covered_by_windows(size, places) for size, places in zip(x, y, strict=True))
 
 
 def evenly_covered(names: tuple[str | int, ...], x: Shape, y: Shape) -> tuple[str | int, ...]:
@@ -232,7 +260,7 @@ class PoolBackward(Operator):
 
 
 register(
-    MaxPool(), AveragePool(), AdaptiveAveragePool(), AdaptiveMaxPool(), PoolBackward("max_pool_backward"),
+    MaxPool(), AveragePool(), AdaptiveAveragePool(), AdaptiveMaxPool(), FractionalMaxPool(), PoolBackward("max_pool_backward"),
     PoolBackward("average_pool_backward"),
     PoolBackward(
         "adaptive_average_pool_backward",

@@ -1,4 +1,4 @@
-"""Reductions: sums, means and extrema over axes; softmax; the losses."""
+"""Reductions: sums, means and extrema over axes; softmax."""
 
 from __future__ import annotations
 
@@ -37,6 +37,8 @@ class Reduce(Operator):
 
     def arithmetic(self, op: Op) -> Cost:
         n, m = op.inputs[0].elements, op.outputs[0].elements
+        if n == 0:
+            return Cost()
         if self.kind == "extreme":
             return Cost(comparisons=n - m)
         if self.kind == "mean":
@@ -157,99 +159,6 @@ def _rows(shape: Shape, axis: int) -> int:
     return product(shape) // length if length else 0
 
 
-def _scored_axes(x: Shape) -> tuple[tuple[str | int, ...], ...]:
-    """Axis names of log-probabilities (B, k, ...) and of their targets (B, ...)."""
-    rest = ("M", "N", "D")[: len(x) - 2]
-    return (("B", "k", *rest), ("B", *rest))
-
-
-@final
-class NegativeLogLikelihood(Operator):
-    """The mean of the log-probabilities of the right classes, negated.
-
-    Shapes: log-probabilities (B, classes, ...), targets (B, ...) int64 -> () and the total weight ().
-    Counts: one addition a target (the first sets the sum), one division.
-    Backward: one operator: writes zeros, and one division a target.
-    """
-
-    kind = "nll_loss"
-    family = "loss"
-
-    def shapes(self, op: Op) -> tuple[Shape, ...]:
-        x, targets = op.inputs[0].shape, op.inputs[1].shape
-        need(targets == (x[0], *x[2:]), f"targets {targets} for log-probabilities {x}")
-        return ((), ())
-
-    def arithmetic(self, op: Op) -> Cost:
-        return Cost(additions=op.inputs[1].elements - 1, divisions=1)
-
-    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
-        return _scored_axes(op.inputs[0].shape)
-
-    def traffic(self, op: Op) -> tuple[int, int]:
-        x, targets = op.inputs[:2]
-        picked = targets.elements * x.bytes // x.elements
-        return picked + targets.bytes, sum(t.bytes for t in op.outputs)
-
-    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
-        dy = grads[0]
-        assert dy is not None
-        x, targets = op.inputs[:2]
-        return (*emit("nll_loss_backward", dy, x, targets, op.outputs[1]), None)
-
-
-@final
-class NegativeLogLikelihoodBackward(Operator):
-    """The gradient of the negative log-likelihood: -1/B at each target, zero elsewhere.
-
-    Shapes: dy (), log-probabilities (B, classes, ...), targets (B, ...), total weight () -> as the
-            log-probabilities.
-    Counts: one division a target.
-    """
-
-    kind = "nll_loss_backward"
-    family = "loss"
-
-    def shapes(self, op: Op) -> tuple[Shape, ...]:
-        return (op.inputs[1].shape,)
-
-    def arithmetic(self, op: Op) -> Cost:
-        return Cost(divisions=op.inputs[2].elements)
-
-    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
-        return ((), *_scored_axes(op.inputs[1].shape), ())
-
-    def traffic(self, op: Op) -> tuple[int, int]:
-        dy, _, targets, weight = op.inputs
-        return dy.bytes + targets.bytes + weight.bytes, op.outputs[0].bytes
-
-
-@final
-class PointwiseLoss(Operator):
-    """A loss that compares two tensors element by element and takes the mean.
-
-    Shapes: x, y of one shape -> () or that shape; backward: dy, x, y -> as x.
-    Counts: a subtraction, a square (or absolute value), an addition an element.
-    """
-
-    family = "loss"
-
-    def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
-        self.kind = kind
-        self.aten = aten
-
-    def shapes(self, op: Op) -> tuple[Shape, ...]:
-        if self.kind.endswith("backward"):
-            return (op.inputs[1].shape,)
-        return ((),)
-
-    def arithmetic(self, op: Op) -> Cost:
-        n = op.inputs[1].elements
-        if self.kind.endswith("backward"):
-            return Cost(multiplications=2 * n, additions=n)
-        return Cost(multiplications=n, additions=2 * n)
-
-
 register(
     Reduce("sum", aten=("sum", "nansum", "count_nonzero", "trace", "bincount")),
     Reduce("mean"),
@@ -266,8 +175,4 @@ register(
     SoftmaxBackward("softmax_backward", aten=("_softmax_backward_data",)),
     Softmax("log_softmax", aten=("_log_softmax",)),
     SoftmaxBackward("log_softmax_backward", aten=("_log_softmax_backward_data",)),
-    NegativeLogLikelihood(),
-    NegativeLogLikelihoodBackward(),
-    PointwiseLoss("pointwise_loss", aten=("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div")),
-    PointwiseLoss("pointwise_loss_backward", aten=("mse_loss_backward", "smooth_l1_loss_backward", "huber_loss_backward", "binary_cross_entropy_backward")),
 )  # fmt: skip

@@ -24,6 +24,7 @@ from . import (
     embedding,
     indexing,
     linear_algebra,
+    loss,
     movement,
     normalisation,
     pooling,
@@ -94,11 +95,12 @@ def _translate(func: OpOverload) -> Translation:
     if unknown:
         kind = f"{namespace}.{name}"
     rule = rule_of(kind)
+    outs = frozenset(argument.name for argument in func._schema.arguments if argument.is_out)
     return Translation(
         kind=kind,
         name=str(func),
         handling=_handling(namespace, plain),
-        read=_unknown(func, kind) if unknown else _reader(special, kind),
+        read=_unknown(func, kind) if unknown else _reader(special, kind, outs),
         results=len(func._schema.returns) + 99 if rule is None or rule.view else rule.results,
         in_place=in_place,
         writes_first=writes_first,
@@ -112,10 +114,12 @@ def _handling(namespace: str, plain: str) -> Handling:
 
 
 def _reader(
-    special: Callable[..., Reading] | None, kind: str
+    special: Callable[..., Reading] | None, kind: str, outs: frozenset[str]
 ) -> Callable[[tuple[Any, ...], dict[str, Any]], Reading]:
-    if special is not None:
+    if special is not None and not outs:
         return lambda args, kwargs: special(*args, **kwargs)
+    if special is not None:
+        return lambda args, kwargs: special(*args, **_without(outs, kwargs))
     return lambda args, kwargs: Reading(kind, _operands(args, kwargs), {})
 
 
@@ -135,6 +139,11 @@ def _unknown(func: OpOverload, kind: str) -> Callable[[tuple[Any, ...], dict[str
     return read
 
 
+def _without(outs: frozenset[str], named: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments but for those that say where results go."""
+    return {name: value for name, value in named.items() if name not in outs}
+
+
 def _is_plain(value: object) -> bool:
     if isinstance(value, list | tuple):
         return all(_is_plain(entry) for entry in value)
@@ -151,7 +160,7 @@ def _operands(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
 def _readings() -> Mapping[str, Callable[..., Reading]]:
     """Every family's readings, each operator in one family only."""
     families = (
-        attention, contraction, elementwise, embedding, indexing, linear_algebra, movement, normalisation,
+        attention, contraction, elementwise, embedding, indexing, linear_algebra, loss, movement, normalisation,
         pooling, reduction, resampling, spectral,
     )  # fmt: skip
     every: dict[str, Callable[..., Reading]] = {}
@@ -172,5 +181,14 @@ _IGNORED = frozenset(
 )  # fmt: skip
 
 _ALLOCATES = frozenset(
-    {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "empty_permuted"}
+    {
+        "empty",
+        "empty_like",
+        "empty_strided",
+        "new_empty",
+        "new_empty_strided",
+        "empty_permuted",
+        "resize",
+        "resize_as",
+    }
 )

@@ -86,6 +86,10 @@ def _convolution_backward(
     return Reading("convolution_backward", (dy, x, w), attributes, tuple(output_mask))
 
 
+def _convolution_over_time(x: Tensor, w: Tensor, bias: Tensor, padding: int = 0) -> Reading:
+    return Reading("convolution_over_time", (x, w, bias), {"padding": padding})
+
+
 def _geometry(
     w: Tensor,
     stride: Sizes,
@@ -121,6 +125,7 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "convolution": _convolution,
     "_convolution": _convolution,
     "convolution_overrideable": _convolution,
+    "conv_tbc": _convolution_over_time,
     "convolution_backward": _convolution_backward,
     "convolution_backward_overrideable": _convolution_backward,
 }

@@ -21,6 +21,12 @@ def _index_put(
     return Reading("scatter", present(target, *indices, values), {"adds": accumulate})
 
 
+def _masked_index_put(
+    target: Tensor, mask: Tensor, indices: Sequence[Tensor | None], values: Tensor
+) -> Reading:
+    return Reading("scatter", present(target, mask, *indices, values), {"adds": True})
+
+
 def _scatter_add(target: Tensor, dim: int, indices: Tensor, values: Tensor, **_: object) -> Reading:
     return Reading("scatter", (target, indices, values), {"adds": True})
 
@@ -43,6 +49,7 @@ def _scatter(
 _COMBINED: dict[str, dict[str, AttributeValue]] = {
     "add": {"adds": True}, "sum": {"adds": True}, "mean": {"adds": True},
     "amax": {"compares": True}, "amin": {"compares": True},
+    "prod": {"multiplies": True}, "multiply": {"multiplies": True},
 }  # fmt: skip
 """How scattered values meet what is there, by PyTorch's names."""
 
@@ -126,6 +133,9 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "select_scatter": _write_part,
     "slice_scatter": _write_part,
     "diagonal_scatter": _write_part,
+    "as_strided_scatter": _write_part,
+    "index_reduce": _scatter_reduce,
+    "_unsafe_masked_index_put_accumulate": _masked_index_put,
     "sort": _sort,
     "argsort": _sort,
     "median": _middle,

@@ -22,6 +22,16 @@ def _solve_factored(lu: Tensor, pivots: Tensor, b: Tensor, **_: object) -> Readi
     return Reading("solve", (lu, b), {"factored": True})
 
 
+def _solve_cholesky(b: Tensor, factor: Tensor, *_: object, **__: object) -> Reading:
+    return Reading("solve", (factor, b), {"cholesky": True})
+
+
+def _solve_triangle(
+    b: Tensor, a: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> Reading:
+    return Reading("solve", (a, b), {"triangular": True, "unit": unitriangular})
+
+
 def _factorisation(kind: str) -> Callable[..., Reading]:
     def read(a: Tensor, *_: object, **__: object) -> Reading:
         return Reading(kind, (a,), {})
@@ -53,6 +63,8 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "_linalg_solve_ex": _solve,
     "linalg_solve_triangular": _solve_triangular,
     "linalg_lu_solve": _solve_factored,
+    "cholesky_solve": _solve_cholesky,
+    "triangular_solve": _solve_triangle,
     **{
         name: _factorisation(kind)
         for name, kind in spellings("aten").items()

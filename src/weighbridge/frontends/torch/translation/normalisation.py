@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ....program import AttributeValue
 from .reading import Reading, present
 
 
@@ -68,10 +69,15 @@ def _batch_norm_backward(
     training: bool,
     eps: float,
     output_mask: Sequence[bool],
+    *_: object,
 ) -> Reading:
     statistics = (mean, deviation) if training else (running_mean, running_variance)
     mask = tuple(output_mask)
-    attributes = {"training": training, "affine": weight is not None, "mask": mask}
+    attributes: dict[str, AttributeValue] = {
+        "training": training,
+        "affine": weight is not None,
+        "mask": mask,
+    }
     # Without data PyTorch makes the gradient of the input, wanted or not.
     operands = present(dy, x, weight, *statistics)
     return Reading("batch_norm_backward", operands, attributes, mask)
@@ -135,6 +141,7 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "_batch_norm_no_update": _batch_norm_of_evaluation,
     "_batch_norm_with_update": _batch_norm_of_training,
     "native_batch_norm_backward": _batch_norm_backward,
+    "batch_norm_backward": _batch_norm_backward,
     "native_layer_norm": _layer_norm,
     "native_layer_norm_backward": _layer_norm_backward,
     "native_group_norm": _group_norm,

@@ -85,6 +85,18 @@ def _adaptive_max_pool_backward(dy: Tensor, x: Tensor, indices: Tensor) -> Readi
     return Reading("max_pool_backward", (dy, x, indices), {})
 
 
+def _fractional_max_pool(x: Tensor, window: Sizes, size: Sizes, places: Tensor) -> Reading:
+    rank = places.shape[-1]  # where the windows lie, a number for each axis
+    attributes = {"window": on_each_axis(window, rank), "size": on_each_axis(size, rank)}
+    return Reading("fractional_max_pool", (x, places), attributes)
+
+
+def _fractional_max_pool_backward(
+    dy: Tensor, x: Tensor, window: Sizes, size: Sizes, indices: Tensor
+) -> Reading:
+    return Reading("max_pool_backward", (dy, x, indices), {})
+
+
 READINGS: dict[str, Callable[..., Reading]] = {
     "max_pool2d_with_indices": _max_pool(2),
     "max_pool3d_with_indices": _max_pool(3),
@@ -100,4 +112,6 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "adaptive_max_pool3d": _adaptive_pool("adaptive_max_pool"),
     "adaptive_max_pool2d_backward": _adaptive_max_pool_backward,
     "adaptive_max_pool3d_backward": _adaptive_max_pool_backward,
+    **{f"fractional_max_pool{rank}d": _fractional_max_pool for rank in (2, 3)},
+    **{f"fractional_max_pool{rank}d_backward": _fractional_max_pool_backward for rank in (2, 3)},
 }

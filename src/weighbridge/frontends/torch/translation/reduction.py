@@ -1,4 +1,4 @@
-"""Sums, extrema and deviations over axes; softmax; the losses."""
+"""Sums, extrema and deviations over axes; softmax."""
 
 from __future__ import annotations
 
@@ -25,24 +25,6 @@ def _softmax_backward(kind: str) -> Callable[..., Reading]:
         return Reading(kind, (dy, y), {"axis": dim % max(y.dim(), 1)})
 
     return read
-
-
-def _nll_loss(
-    x: Tensor, targets: Tensor, weight: Tensor | None, reduction: int, *_: object
-) -> Reading:
-    return Reading("nll_loss", (x, targets), {})
-
-
-def _nll_loss_backward(
-    dy: Tensor,
-    x: Tensor,
-    targets: Tensor,
-    weight: Tensor | None,
-    reduction: int,
-    ignored: int,
-    total_weight: Tensor,
-) -> Reading:
-    return Reading("nll_loss_backward", (dy, x, targets, total_weight), {})
 
 
 def _reduce(kind: str) -> Callable[..., Reading]:
@@ -85,10 +67,6 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "_log_softmax": _along("log_softmax"),
     "_softmax_backward_data": _softmax_backward("softmax_backward"),
     "_log_softmax_backward_data": _softmax_backward("log_softmax_backward"),
-    "nll_loss_forward": _nll_loss,
-    "nll_loss2d_forward": _nll_loss,
-    "nll_loss_backward": _nll_loss_backward,
-    "nll_loss2d_backward": _nll_loss_backward,
     "sum": _reduce("sum"),
     "mean": _reduce("mean"),
     "amax": _reduce("extreme"),
@@ -113,4 +91,5 @@ READINGS: dict[str, Callable[..., Reading]] = {
     "std_mean": _reduce("variance"),
     "prod": _reduce("product"),
     "linalg_vector_norm": _norm,
+    "norm": _norm,
 }

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from ...devices import Device
@@ -24,7 +25,7 @@ from .timeline import START, Category, Lifetime, held_as
 Answer = Literal["fits", "does not fit", "too close to call"]
 
 STAYS: frozenset[Category] = frozenset({"parameter", "buffer", "optimizer_state"})
-"""What is allocated once, before or in the first round."""
+"""What is allocated once, before or in the first round. Gradients that micro-steps add to stay too."""
 
 BLAS_HANDLES = 2
 """cuBLAS handles that take a workspace: the main thread's and that of autograd's thread."""
@@ -72,6 +73,10 @@ class Resident:
     out_of_memory: OutOfMemory | None
     basis: str
 
+    def __bool__(self) -> bool:
+        """Whether it surely fits: `if report.fits("a100-80gb"): ...`."""
+        return self.answer == "fits"
+
 
 def events(lives: Iterable[Lifetime], *, rounds: int = 2) -> Iterator[Allocate | Free]:
     """The allocations and frees of the first rounds of a loop, in order.
@@ -80,7 +85,7 @@ def events(lives: Iterable[Lifetime], *, rounds: int = 2) -> Iterator[Allocate |
     (`zero_grad(set_to_none=True)`) before forward begins; an output is freed when the new one is there.
     """
     known = tuple(lives)
-    stay = {life.storage for life in known if life.category in STAYS}
+    stay = {life.storage for life in known if _stays(life)}
     offset = (
         1
         + max((life.storage for life in known), default=0)
@@ -125,6 +130,10 @@ def events(lives: Iterable[Lifetime], *, rounds: int = 2) -> Iterator[Allocate |
                     yield Free(id)
 
 
+def _stays(life: Lifetime) -> bool:
+    return life.category in STAYS or (life.category == "gradient" and life.birth == START)
+
+
 def resident(
     lives: Sequence[Lifetime],
     device: Device,
@@ -137,15 +146,86 @@ def resident(
     Raises:
         UsageError: nobody says how much memory the device has.
     """
-    capacity = device.capacity_bytes
-    if capacity is None:
+    capacity = capacity_of(device)
+    if _caches(device):
+        return _on_cuda(lives, device, capacity, settings, context or _context(device))
+    return _elsewhere(lives, device, capacity)
+
+
+def fits(
+    lives: Sequence[Lifetime],
+    device: Device,
+    *,
+    settings: AllocatorSettings | None = None,
+    context: Interval | None = None,
+) -> bool:
+    """Whether :func:`resident` answers 'fits', with no more work than that takes.
+
+    The allocator holds at least what is live, so that a step whose tensors alone are too many needs no replay.
+
+    Raises:
+        UsageError: nobody says how much memory the device has.
+    """
+    if not _caches(device):
+        return resident(lives, device, context=context).answer == "fits"
+    outside = context or _context(device)
+    if live_bytes(lives) * (1 + KERNELS[1]) + outside.high > capacity_of(device):
+        return False
+    stream, capacity = _stream(lives, device), capacity_of(device)
+    return _played(stream, capacity, settings, outside.high, KERNELS[1]).out_of_memory is None
+
+
+def live_bytes(lives: Iterable[Lifetime]) -> int:
+    """Bytes at the peak of a later round, exactly."""
+    change: dict[int, int] = {}
+    for life in lives:
+        birth = max(life.birth, 0)
+        change[birth] = change.get(birth, 0) + life.bytes
+        if life.death is not None:
+            change[life.death + 1] = change.get(life.death + 1, 0) - life.bytes
+    return max(accumulate(change[index] for index in sorted(change)), default=0)
+
+
+def capacity_of(device: Device) -> int:
+    """The bytes that a process can count on.
+
+    Raises:
+        UsageError: nobody says how much memory the device has.
+    """
+    if device.capacity_bytes is None:
         raise UsageError(
             f"how much memory {device.name} has is its buyer's choice",
             f"say it: --on {device.key}:32GiB",
         )
-    if device.kind == "gpu" and device.backend == "cuda":
-        return _on_cuda(lives, device, capacity, settings, context or _context(device))
-    return _elsewhere(lives, device, capacity)
+    return device.capacity_bytes
+
+
+def _caches(device: Device) -> bool:
+    """Whether PyTorch's caching allocator hands out the device's memory."""
+    return device.kind == "gpu" and device.backend == "cuda"
+
+
+def _stream(lives: Sequence[Lifetime], device: Device) -> list[Allocate | Free]:
+    """The events of the loop, the workspaces of cuBLAS before them."""
+    workspace = device.cublas_workspace_bytes or 0
+    handles = [Allocate(_workspace(index), workspace) for index in range(BLAS_HANDLES)]
+    return [*handles, *events(lives)]
+
+
+def _played(
+    stream: Sequence[Allocate | Free],
+    capacity: int,
+    settings: AllocatorSettings | None,
+    outside_bytes: int,
+    share: float,
+) -> Replay:
+    """The replay with every tensor larger by a share, or smaller."""
+    return replay(
+        [_scaled(event, 1 + share) for event in stream] if share else stream,
+        capacity_bytes=capacity,
+        outside_bytes=outside_bytes,
+        settings=settings,
+    )
 
 
 def _on_cuda(
@@ -155,22 +235,13 @@ def _on_cuda(
     settings: AllocatorSettings | None,
     outside: Interval,
 ) -> Resident:
-    workspace = device.cublas_workspace_bytes or 0
-    handles = [Allocate(_workspace(index), workspace) for index in range(BLAS_HANDLES)]
-    stream = [*handles, *events(lives)]
-
-    def played(outside_bytes: int, share: float) -> Replay:
-        scaled = stream if not share else [_scaled(event, 1 + share) for event in stream]
-        return replay(
-            scaled, capacity_bytes=capacity, outside_bytes=outside_bytes, settings=settings
-        )
-
+    stream = _stream(lives, device)
     free = replay(stream, settings=settings)
     fewer, more = KERNELS
-    best, worst = played(outside.low, -fewer), played(outside.high, more)
-    answer: Answer = "fits" if worst.out_of_memory is None else "too close to call"
-    if best.out_of_memory is not None:
-        answer = "does not fit"
+    answer: Answer = "fits"
+    if _played(stream, capacity, settings, outside.high, more).out_of_memory is not None:
+        best = _played(stream, capacity, settings, outside.low, -fewer)
+        answer = "too close to call" if best.out_of_memory is None else "does not fit"
     allocated, reserved = free.stats.max_memory_allocated, free.stats.max_memory_reserved
     held = _around(reserved)
     return Resident(
@@ -181,7 +252,7 @@ def _on_cuda(
         outside=outside,
         total=held + outside,
         answer=answer,
-        out_of_memory=played(outside.expected, 0.0).out_of_memory,
+        out_of_memory=_played(stream, capacity, settings, outside.expected, 0.0).out_of_memory,
         basis=(
             f"tensors -{fewer:.0%} to +{more:.0%}, through PyTorch's allocator; context from the card"
         ),

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import WeighError
 from ...program import Program
+from .resident import live_bytes
 from .timeline import Lifetime, lifetimes
 
 
@@ -47,17 +48,7 @@ class Scaling:
 
     def peak(self, size: int) -> int:
         """Bytes at the peak of a later round at a size. Raises as :meth:`at` does."""
-        change: dict[int, int] = {}
-        for life, held in zip(self.lifetimes, self._bytes(size), strict=True):
-            birth = max(life.birth, 0)
-            change[birth] = change.get(birth, 0) + held
-            if life.death is not None:
-                change[life.death + 1] = change.get(life.death + 1, 0) - held
-        most = now = 0
-        for index in sorted(change):
-            now += change[index]
-            most = max(most, now)
-        return most
+        return live_bytes(self.at(size))
 
     def _bytes(self, size: int) -> Iterator[int]:
         steps, rest = divmod(size - self.start, self.stride)

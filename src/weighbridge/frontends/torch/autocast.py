@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -31,22 +32,33 @@ def autocast_restored() -> Iterator[None]:
 
 @contextmanager
 def noticing_autocast(device: str, remark: Callable[[str], None]) -> Iterator[None]:
-    """Remarks on autocast that has no effect: it acts on one kind of device, and tensors are on another."""
-    kind: Any = torch.amp.autocast_mode.autocast
-    enter = kind.__enter__
+    """Remarks on autocast that has no effect: it acts on one kind of device, and tensors are on another.
 
-    def noticed(self: Any) -> object:
-        if self._enabled and self.device != device:
-            dtype = str(self.fast_dtype).removeprefix("torch.")
+    PyTorch's own warning, that the device is not there, says nothing to who only weighs.
+    """
+    kind: Any = torch.amp.autocast_mode.autocast
+    make = kind.__init__
+
+    def noticed(
+        self: Any,
+        device_type: str,
+        dtype: Any = None,
+        enabled: bool = True,
+        *more: Any,
+        **named: Any,
+    ) -> None:
+        if enabled and device_type != device:
+            name = str(dtype or torch.get_autocast_dtype(device_type)).removeprefix("torch.")
             remark(
-                f"autocast to {dtype} is not followed: what it casts is counted in the network's own "
+                f"autocast to {name} is not followed: what it casts is counted in the network's own "
                 "dtype, which changes bytes and no arithmetic"
             )
-        entered: object = enter(self)
-        return entered
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*Disabling autocast")
+            make(self, device_type, dtype, enabled, *more, **named)
 
-    kind.__enter__ = noticed
+    kind.__init__ = noticed
     try:
         yield
     finally:
-        kind.__enter__ = enter
+        kind.__init__ = make

@@ -38,6 +38,13 @@ _NO_TABLE = 1 << 30
 Function: TypeAlias = Callable[..., Tensor]
 
 
+def dense(name: str) -> Callable[..., Any]:
+    """PyTorch's own plain implementation of an operator over functions."""
+    kernels = getattr(torch.ops.higher_order, name).py_kernels
+    kernel: Callable[..., Any] = kernels[torch._C.DispatchKey.CompositeExplicitAutograd]
+    return kernel
+
+
 @contextmanager
 def on_any_device() -> Iterator[None]:
     """Lets flex attention be called where PyTorch has no kernel for it, as on meta, and uncompiled."""
@@ -102,11 +109,11 @@ class FlexAttention:
         link = self._score(score_mod, q, attributes)
 
         def values() -> tuple[Tensor, Tensor]:
-            dense = torch.ops.higher_order.flex_attention.py_kernels[
-                torch._C.DispatchKey.CompositeExplicitAutograd
-            ]
+            compute = dense("flex_attention")
             with _disable_current_modes(), torch.no_grad():
-                y, sums, _ = dense(q, k, v, score_mod, block_mask, scale, kernel_options, *buffers)
+                y, sums, _ = compute(
+                    q, k, v, score_mod, block_mask, scale, kernel_options, *buffers
+                )
             return y, sums
 
         y, sums = whole(

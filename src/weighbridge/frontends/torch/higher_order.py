@@ -5,7 +5,8 @@ anything else:
 
 - `torch.cond` takes its costlier branch where the condition has no value.
 - `torch.while_loop` runs as often as its condition says; a condition without a value asks for data.
-- `map`, `scan` run their function once for each row.
+- `map` and `scan` run their function once for each row, `associative_scan` on ever fewer pairs of rows, as
+  PyTorch does where it does not compile.
 - `flex_attention` is taken whole (`flex`).
 
 What PyTorch itself takes apart (`vmap` over an `autograd.Function`) passes. Any other is refused by name:
@@ -25,7 +26,7 @@ from torch.utils._pytree import tree_map
 
 from ...errors import WeighError
 from ...ops import Cost, rule_of
-from .flex import FlexAttention
+from .flex import FlexAttention, dense
 from .recording import Recorder
 
 Function: TypeAlias = Callable[..., Any]
@@ -59,6 +60,7 @@ class HigherOrder:
             "while_loop": self._while_loop,
             "map_impl": self._map,
             "scan": self._scan,
+            "associative_scan": self._associative_scan,
         }
 
     def run(self, operator: HigherOrderOperator, *args: Any, **kwargs: Any) -> object:
@@ -120,7 +122,9 @@ class HigherOrder:
                 carried = body(*carried, *additional)
         return tuple(carried)
 
-    def _map(self, function: Function, rows: Sequence[Tensor], shared: Sequence[Any]) -> object:
+    def _map(
+        self, function: Function, rows: Sequence[Tensor], shared: Sequence[Any], **_: object
+    ) -> object:
         """A function of each row of (n, ...), its results put together."""
         with self.again():
             results = [function(*row, *shared) for row in _rows(rows)]
@@ -144,6 +148,13 @@ class HigherOrder:
                 carried, result = made[: len(carried)], made[len(carried) :]
                 results.append(result)
             return [*carried, *(torch.stack(each) for each in zip(*results, strict=True))]
+
+    def _associative_scan(
+        self, combine: Function, rows: Sequence[Tensor], additional: Sequence[Any] = ()
+    ) -> object:
+        """All that a function makes of the first row, of the first two, of the first three."""
+        with self.again():
+            return dense("associative_scan")(combine, rows, tuple(additional))
 
 
 def _rows(tensors: Sequence[Tensor]) -> Iterator[tuple[Tensor, ...]]:

@@ -27,6 +27,7 @@ from ...program import Role
 from .attention import attend, scaled_dot_product_attention
 from .experts import grouped_mm, multiply_grouped
 from .higher_order import HigherOrder
+from .nested import FROM_JAGGED, refused
 from .recording import Recorder
 from .recurrent import NETWORKS, run_whole
 from .rungs import META, Rung
@@ -60,6 +61,7 @@ class Interception(TorchFunctionMode):
             torch.dropout: lambda x, p, train: self._dropout(x, p, train),
             functional.multi_head_attention_forward: self._multi_head,
             Tensor.to: partial(_stay, rung.device),
+            FROM_JAGGED: refused,
             **{each: partial(run_whole, recorder, each) for each in NETWORKS},
             **(_without_data(recorder) if rung is META else {}),
         }

@@ -28,8 +28,11 @@ from .failures import NeedsDataError, explain
 from .flex import on_any_device
 from .inputs import DTYPES, Arguments, Examples, arguments
 from .interception import Interception
+from .kernels import named_kernels
 from .loss import loss_of
+from .nested import without_nested_tensors
 from .optimizers import prepare
+from .own_rules import check_rules
 from .recording import DTYPE_NAMES, Recorder
 from .rungs import META, SEED, SHARE, Real, Rung, available_bytes, peak
 from .scopes import Scopes
@@ -56,7 +59,14 @@ def trace_model(
         frontend=frontend,
         examples=examples,
     )
-    with _process_untouched(), full_sequences(), uncompiled(), on_any_device():
+    check_rules()
+    with (
+        _process_untouched(),
+        full_sequences(),
+        uncompiled(),
+        on_any_device(),
+        without_nested_tensors(),
+    ):
         step: _Step | None = None
         try:
             step = asked_for.step(META)
@@ -169,7 +179,7 @@ class _Step:
         stopped: tuple[str, ...] = ()
         try:
             noticing = noticing_autocast(self.rung.device.type, self.interception.remark)
-            with self.scopes.watching(), noticing:
+            with self.scopes.watching(), noticing, named_kernels(recorder):
                 output = self._run()
                 # What lives now outlives the step: it is described before anything lets go of it.
                 outputs = tuple(

@@ -15,6 +15,8 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch._library.custom_ops import CustomOpDef
+from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
@@ -44,7 +46,7 @@ def twin_of(model: nn.Module, copied: Callable[[Tensor], Tensor]) -> nn.Module:
                 f"{name or 'the network'} is TorchScript, which keeps its weights out of reach",
                 "give the module that it was made from",
             )
-    memo: dict[int, Any] = {}
+    memo: dict[int, Any] = _kept(model)
     for tensor in (*model.parameters(), *model.buffers()):
         memo[id(tensor)] = copied(tensor)
     try:
@@ -56,6 +58,16 @@ def twin_of(model: nn.Module, copied: Callable[[Tensor], Tensor]) -> nn.Module:
             f"{type(error).__name__}: {error}",
             "give a function that builds it, or leave out what cannot be copied",
         ) from error
+
+
+def _kept(model: nn.Module) -> dict[int, Any]:
+    """What modules hold and nobody can copy: operators, the user's own among them."""
+    return {
+        id(value): value
+        for module in model.modules()
+        for value in vars(module).values()
+        if isinstance(value, OpOverload | OpOverloadPacket | CustomOpDef)
+    }
 
 
 def _uncompiled(model: nn.Module) -> nn.Module:

@@ -395,6 +395,62 @@ def test_too_large_for_data_is_said_before_any_is_made(monkeypatch):
     ]
 
 
+OPERATORS = """
+import torch
+from torch import nn
+
+@torch.library.custom_op("{name}::scan", mutates_args=())
+def scan(x: torch.Tensor) -> torch.Tensor:
+    return x * 2
+{fake}
+def forward(x):
+    return scan(x)
+"""
+FAKE = """
+@scan.register_fake
+def _(x):
+    return torch.empty_like(x)
+"""
+
+
+def test_an_operator_without_a_rule_under_strict(folder):
+    (folder / "own.py").write_text(OPERATORS.format(name="weighed_strictly", fake=FAKE))
+    assert said("own.py:forward", "--input", "4", "--strict", code=3) == [
+        "1 operator not counted: weighed_strictly.scan (1 time)",
+        "give it a rule (weighbridge.rule), or leave out --strict to see the rest",
+    ]
+
+
+def test_an_operator_that_works_on_data_alone_gets_some(folder):
+    (folder / "own.py").write_text(OPERATORS.format(name="weighed_with_data", fake=""))
+    result = CliRunner().invoke(main, ["own.py:forward", "--input", "4"])
+    assert result.exit_code == 0, result.output
+    assert "run on small real data" in result.stdout
+    assert "not counted: weighed_with_data.scan, 1 time" in result.stdout
+
+
+def test_a_configuration_with_code_of_its_own_is_never_run(folder):
+    pytest.importorskip("transformers")
+    (folder / "config.json").write_text(
+        '{"model_type": "llama", "auto_map": {"AutoModel": "modeling.Net"}}'
+    )
+    (folder / "modeling.py").write_text("raise SystemExit('it was run')\n")
+    assert said("hf:config.json") == [
+        "config.json names code of its own (auto_map), and a configuration's code is never run",
+        "write a Python file that builds the network: weigh net.py:build",
+    ]
+
+
+def test_an_architecture_whose_package_is_missing(folder):
+    transformers = pytest.importorskip("transformers")
+    if transformers.utils.is_natten_available():
+        pytest.skip("it is installed here")
+    (folder / "config.json").write_text('{"model_type": "dinat"}')
+    (line,) = said("hf:config.json")
+    assert line.startswith("hf:config.json cannot be built: DinatModel requires the natten library")
+    assert "pip install natten" in line
+
+
 # -- weights --------------------------------------------------------------------------------------
 
 ROUTES = """

@@ -330,7 +330,8 @@ def test_strict_exits_with_three(monkeypatch):
     assert re.search(r"^relu1 .* \? ", result.stdout, re.MULTILINE)
     said = complaint("lenet5", "--strict", code=3)
     assert said == (
-        "weigh: 4 operators not counted: relu (4 times)\n  leave out --strict to see the rest\n"
+        "weigh: 4 operators not counted: relu (4 times)\n"
+        "  give it a rule (weighbridge.rule), or leave out --strict to see the rest\n"
     )
 
 

@@ -106,9 +106,9 @@ class Weighing:
                 f"{plural(sum(entry.count for entry in self.compute.uncounted), 'operator')} "
                 "not counted: "
                 + ", ".join(
-                    f"{entry.op} ({entry.count} times)" for entry in self.compute.uncounted
+                    f"{entry.op} ({plural(entry.count, 'time')})" for entry in self.compute.uncounted
                 ),
-                "leave out --strict to see the rest",
+                "give it a rule (weighbridge.rule), or leave out --strict to see the rest",
             )
 
     def to_dict(self) -> dict[str, Json]:

@@ -66,6 +66,9 @@ def build(make: Callable[[], Made], network: str, *, keeping_constants: bool = F
             if same:  # it has nothing to do with where tensors lie, and the next place has a cost
                 break
     assert last is not None
+    if isinstance(last, ImportError) and not isinstance(last, ModuleNotFoundError):
+        # A library's own, with what it needs and how to get it in as many lines as it likes.
+        raise WeighError(f"{network} cannot be built: {' '.join(str(last).split())}") from last
     raise WeighError(
         f"{network} cannot be built: {first_line(last)}",
         *user_lines(last.__traceback__),

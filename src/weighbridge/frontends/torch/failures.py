@@ -27,8 +27,9 @@ _PYTORCH = f"{Path(torch.__file__).parent}{os.sep}"  # torchvision stands beside
 _LIBRARIES = f"{Path(torch.__file__).parents[1]}{os.sep}"
 _PYTHON = f"{Path(linecache.__file__).parent}{os.sep}"
 
-_ON_META = re.compile(r"\bmeta\b", re.IGNORECASE)
-"""What PyTorch's message mentions where a tensor without data was asked for some, or met one that has some."""
+_ON_META = re.compile(r"\bmeta\b|no fake impl", re.IGNORECASE)
+"""What PyTorch's message mentions where a tensor without data was asked for some, or met one that has some,
+or where an operator of the user's own works on data alone."""
 
 _NO_DEVICE = re.compile(
     r"no NVIDIA driver|No (CUDA|HIP|XPU) (GPUs|devices)|not compiled with (CUDA|XPU)|not linked with support for"

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
-import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -33,6 +30,7 @@ from .loss import loss_of
 from .nested import without_nested_tensors
 from .optimizers import prepare
 from .own_rules import check_rules
+from .process import untouched
 from .recording import DTYPE_NAMES, Recorder
 from .rungs import META, SEED, SHARE, Real, Rung, available_bytes, peak
 from .scopes import Scopes
@@ -61,7 +59,8 @@ def trace_model(
     )
     check_rules()
     with (
-        _process_untouched(),
+        untouched(),
+        autocast_restored(),
         full_sequences(),
         uncompiled(),
         on_any_device(),
@@ -295,6 +294,7 @@ class _Step:
         module = self.scopes.modules.get(scope)
         return scope if not scope or module is None else f"{scope} ({type(module).__name__})"
 
+
 def _in_its_dtype(model: nn.Module | Network, workload: Workload) -> Workload:
     """Casts the network to the workload's dtype; float32, the default, leaves it as its author made it.
 
@@ -375,34 +375,3 @@ def _tensors(output: Any) -> Iterator[Tensor]:
     elif isinstance(output, list | tuple):
         for value in output:
             yield from _tensors(value)
-
-
-@contextlib.contextmanager
-def _process_untouched() -> Iterator[None]:
-    """Leaves random numbers, numpy's too, modes, the default dtype and the collector as they were.
-
-    The collector is off while tracing: it would free storages at moments of its own.
-    """
-    collecting = gc.isenabled()
-    generator, chance = torch.get_rng_state(), random.getstate()
-    dtype = torch.get_default_dtype()
-    fast_path = torch.backends.mha.get_fastpath_enabled()
-    strict = torch.are_deterministic_algorithms_enabled()
-    lenient = torch.is_deterministic_algorithms_warn_only_enabled()
-    numpy = sys.modules.get("numpy")  # if nobody has loaded it, nobody draws from it
-    arrays = None if numpy is None else numpy.random.get_state()
-    gc.disable()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        with torch.inference_mode(False), autocast_restored():
-            yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(fast_path)
-        torch.set_default_dtype(dtype)
-        torch.set_rng_state(generator)
-        random.setstate(chance)
-        torch._C._set_deterministic_algorithms(strict, warn_only=lenient)
-        if numpy is not None:
-            numpy.random.set_state(arrays)
-        if collecting:
-            gc.enable()

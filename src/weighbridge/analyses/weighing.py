@@ -106,7 +106,8 @@ class Weighing:
                 f"{plural(sum(entry.count for entry in self.compute.uncounted), 'operator')} "
                 "not counted: "
                 + ", ".join(
-                    f"{entry.op} ({plural(entry.count, 'time')})" for entry in self.compute.uncounted
+                    f"{entry.op} ({plural(entry.count, 'time')})"
+                    for entry in self.compute.uncounted
                 ),
                 "give it a rule (weighbridge.rule), or leave out --strict to see the rest",
             )

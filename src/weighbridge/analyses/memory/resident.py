@@ -239,9 +239,11 @@ def _on_cuda(
     free = replay(stream, settings=settings)
     fewer, more = KERNELS
     answer: Answer = "fits"
+    failure: OutOfMemory | None = None  # what has room with more on top of it has room without
     if _played(stream, capacity, settings, outside.high, more).out_of_memory is not None:
         best = _played(stream, capacity, settings, outside.low, -fewer)
         answer = "too close to call" if best.out_of_memory is None else "does not fit"
+        failure = _played(stream, capacity, settings, outside.expected, 0.0).out_of_memory
     allocated, reserved = free.stats.max_memory_allocated, free.stats.max_memory_reserved
     held = _around(reserved)
     return Resident(
@@ -252,7 +254,7 @@ def _on_cuda(
         outside=outside,
         total=held + outside,
         answer=answer,
-        out_of_memory=_played(stream, capacity, settings, outside.expected, 0.0).out_of_memory,
+        out_of_memory=failure,
         basis=(
             f"tensors -{fewer:.0%} to +{more:.0%}, through PyTorch's allocator; context from the card"
         ),

@@ -76,7 +76,7 @@ def test_an_operator_without_a_rule_is_named_with_its_count_and_bytes() -> None:
 
 def test_strict_refuses_what_is_not_whole() -> None:
     Weighing(program=network()).check_strict()
-    with pytest.raises(StrictError, match=r"1 operator not counted: mylib\.scan \(1 times\)"):
+    with pytest.raises(StrictError, match=r"1 operator not counted: mylib\.scan \(1 time\)"):
         Weighing(program=with_stranger(network())).check_strict()
     half = replace(network(), complete=False, warnings=("stopped at layer3",))
     with pytest.raises(StrictError, match="the network stopped half-way") as caught:

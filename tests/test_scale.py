@@ -76,6 +76,58 @@ def test_a_training_step_of_ones_own(device):
     assert "4 x 8" in str(report)
 
 
+# operations an element: multiplications, additions, divisions, roots, comparisons
+UPDATES = [
+    ("SGD", {}, (1, 1, 0, 0, 0)),  # p - rate * g
+    ("SGD", {"momentum": 0.9, "nesterov": True}, (3, 3, 0, 0, 0)),  # b = m*b + g; g + m*b
+    ("Adagrad", {}, (2, 3, 1, 1, 0)),  # s + g*g; sqrt(s) + eps; p - rate * g / that
+    ("Adam", {}, (5, 5, 2, 1, 0)),  # lerp 1 and 2; b2*v + (1-b2)*g*g 3 and 1; + eps; rate * m
+    ("Adam", {"amsgrad": True}, (5, 5, 2, 1, 1)),  # and the largest v
+    ("AdamW", {}, (6, 5, 2, 1, 0)),  # and p * (1 - rate * decay)
+]
+
+
+@pytest.mark.parametrize("way", ["foreach", "fused"])
+@pytest.mark.parametrize(("name", "settings", "expected"), UPDATES)
+def test_an_optimizers_step_on_all_parameters_at_once(name, settings, expected, way):
+    net = two_layers()
+    optimizer = getattr(torch.optim, name)(net.parameters(), lr=0.1, **{way: True}, **settings)
+    x = torch.ones(4, 8)
+
+    def step():
+        net(x).sum().backward()
+        optimizer.step()
+
+    step()  # the first step makes the state
+    with weighbridge.scale() as scale:
+        step()
+    report = scale.report()
+    assert report.uncounted == ()
+    n = 8 * 6 + 6 + 6 * 3 + 3
+    found = report.compute.update
+    steps = 4 if name != "SGD" else 0  # each of four parameters counts its steps
+    # One after the other, the rate is multiplied on first, and products and quotients meet factors of one.
+    once_more = 2 * n if (name, way) == ("Adagrad", "foreach") else 0
+    assert (
+        found.multiplications, found.additions, found.divisions, found.transcendentals, found.comparisons
+    ) == (expected[0] * n + once_more, expected[1] * n + steps, *(each * n for each in expected[2:]))  # fmt: skip
+    # one operator for two layers belongs to neither
+    assert {op.scope for op in report.program.phase("update")} == {""}
+
+
+def test_gradients_that_are_scaled_back_in_the_same_kernel():
+    net = two_layers()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)
+    net(torch.ones(4, 8)).sum().backward()
+    optimizer.grad_scale, optimizer.found_inf = torch.full((), 2.0), torch.zeros(())
+    with weighbridge.scale() as scale:
+        optimizer.step()
+    report = scale.report()
+    assert report.uncounted == ()
+    # 7 an element: 6 of AdamW's, one for the scale
+    assert report.compute.update.multiplications == 7 * (8 * 6 + 6 + 6 * 3 + 3)
+
+
 def test_the_figures_are_those_of_weigh():
     net, x = two_layers("meta"), torch.ones(4, 8, device="meta")
     with weighbridge.scale() as scale, torch.no_grad():

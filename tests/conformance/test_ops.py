@@ -242,6 +242,11 @@ def by_hand() -> Iterator[Op]:
     for name in (*optimizers.UPDATES, *optimizers.SYNONYMS):
         yield from updates(optimizers.optimizer(name))
     yield from updates(optimizers.optimizer("sgd", momentum=0.9, nesterov=True))
+    # of both at once, in one kernel
+    matrix, vector = (128, 64), (64,)
+    for name in optimizers.FUSED:
+        yield run(f"fused_{name}_update", *(matrix, vector) * 3, parameters=2)
+        yield run(f"fused_{name}_update", *(matrix,) * 4, parameters=1, scaled=True)
 
 
 def recurrent(kind: str, gates: int) -> Iterator[Op]:

@@ -56,6 +56,7 @@ def test_small_tensors_and_vectors() -> None:
         ("sgd", {"weight_decay": 0.1}, 2, 2),  # g + d*p
         ("adam", {}, 5, 5),  # lerp 1 and 2; b2*v, (1-b2)*g*g 3 and 1; + eps 1; rate 1 and 1
         ("adamw", {"weight_decay": 0.01}, 6, 5),  # p * (1 - rate*decay)
+        ("sgd", {"momentum": 0.9, "is_first_step": True}, 1, 1),  # b = g
     ],
 )
 def test_an_update_an_element(
@@ -70,6 +71,25 @@ def test_an_update_reads_and_writes_state_in_place() -> None:
     op = run("adam_update", (10,), (10,), (10,), (10,))
     assert [tensor.shape for tensor in op.outputs] == [(10,), (10,), (10,)]
     assert (cost(op).read_bytes, cost(op).write_bytes) == (4 * 40, 4 * 30)
+
+
+def test_one_kernel_updates_many_parameters() -> None:
+    # a vector of 10 and a matrix of 2 x 3, each with its gradient and two moments
+    held = ((10,), (2, 3))
+    op = run("fused_adam_update", *held * 4, parameters=2)
+    # 10 + 6 numbers, 5 multiplications, 5 additions, 2 divisions and a root each
+    found = cost(op)
+    assert (found.multiplications, found.additions) == (16 * 5, 16 * 5)
+    assert (found.divisions, found.transcendentals, found.comparisons) == (16 * 2, 16, 0)
+    # parameters, gradients and moments are read, all but the gradients written
+    assert (found.read_bytes, found.write_bytes) == (4 * 16 * 4, 4 * 16 * 3)
+    scaled = cost(run("fused_adam_update", *held * 4, parameters=2, scaled=True))
+    assert (scaled.multiplications, scaled.write_bytes) == (16 * 6, 4 * 16 * 4)
+
+
+def test_amsgrad_keeps_and_compares_the_largest_moment() -> None:
+    assert state_bytes("adam", amsgrad=True) == 12 * N
+    assert cost(run("adam_update", (10,), (10,), amsgrad=True)).comparisons == 10
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,50 @@ class Update(Operator):
         return Scratch(running=running * size, lingering=lingering * size)
 
 
+@final
+class FusedUpdate(Operator):
+    """Updates of many parameters by an optimizer's rule in one kernel, in place and without temporaries.
+
+    Shapes: parameters, gradients, states... -> parameters, gradients where `scaled`, states...
+    Attributes: `parameters`: how many there are; `scaled`: gradients are divided by a loss scale first.
+    Counts: as the rule counts one parameter of as many elements, and a multiplication an element more
+            where gradients are scaled back.
+    """
+
+    family = "optimizer"
+
+    def __init__(self, rule: Update) -> None:
+        self.kind = f"fused_{rule.kind}"
+        self.rule = rule
+
+    @property
+    def summary(self) -> str:
+        return f"{self.rule.formula}, all parameters in one kernel"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return tuple(tensor.shape for tensor in self._written(op))
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return tuple(tensor.dtype for tensor in self._written(op))
+
+    def arithmetic(self, op: Op) -> Cost:
+        parameters = op.inputs[: op.integer("parameters")]
+        elements = sum(tensor.elements for tensor in parameters)
+        return self.rule.counts(elements, _settings(op)) + _work(
+            elements, mul=1 if op.flag("scaled") else 0
+        )
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        # Parameters have nothing in common: sizes stay numbers.
+        return tuple(tensor.shape for tensor in op.inputs)
+
+    @staticmethod
+    def _written(op: Op) -> tuple[Tensor, ...]:
+        count = op.integer("parameters")
+        first = count if op.flag("scaled") else 2 * count
+        return (*op.inputs[:count], *op.inputs[first:])
+
+
 def _settings(op: Op) -> Settings:
     return {k: v for k, v in op.attributes.items() if isinstance(v, int | float | bool)}
 
@@ -103,6 +147,11 @@ def _copies(*names: str) -> StateRule:
 
 def _sgd_states(shape: Shape, dtype: str, settings: Settings) -> tuple[State, ...]:
     return _copies("momentum_buffer")(shape, dtype, settings) if settings.get("momentum") else ()
+
+
+def _adam_states(shape: Shape, dtype: str, settings: Settings) -> tuple[State, ...]:
+    names = ["exp_avg", "exp_avg_sq"] + (["max_exp_avg_sq"] if settings.get("amsgrad") else [])
+    return _copies(*names)(shape, dtype, settings)
 
 
 def _rmsprop_states(shape: Shape, dtype: str, settings: Settings) -> tuple[State, ...]:
@@ -162,7 +211,7 @@ def _decoupled_decay(n: int, settings: Settings) -> Cost:
 
 def _sgd(n: int, settings: Settings) -> Cost:
     cost = _work(n, mul=1, add=1) + _decay(n, settings)  # p - rate * g
-    if settings.get("momentum"):
+    if settings.get("momentum") and not settings.get("is_first_step"):  # which copies the gradient
         cost += _work(n, mul=1, add=1)  # m * b + g
         if settings.get("dampening"):
             cost += _work(n, mul=1)
@@ -188,7 +237,8 @@ def _rmsprop(n: int, settings: Settings) -> Cost:
 
 def _adam(n: int, settings: Settings) -> Cost:
     # m + (1-b1) * (g - m); b2 * v + (1-b2) * g * g; sqrt(v) / c + eps; p - rate * m / that
-    return _work(n, mul=5, add=5, div=2, root=1)
+    # AMSGrad: the largest v so far in its place
+    return _work(n, mul=5, add=5, cmp=1 if settings.get("amsgrad") else 0, div=2, root=1)
 
 
 def _adafactor(n: int, settings: Settings) -> Cost:
@@ -241,13 +291,13 @@ UPDATES: Mapping[str, Update] = {
     ),
     "adam": Update(
         "adam", formula="first and second moment; p - rate * m / (sqrt v + eps)",
-        source="Kingma and Ba 2015, Algorithm 1", states=_copies("exp_avg", "exp_avg_sq"),
+        source="Kingma and Ba 2015, Algorithm 1", states=_adam_states,
         counts=lambda n, settings: _adam(n, settings) + _decay(n, settings),
         scratch=lambda settings: (2 + _decayed(settings), 1),  # the root; the root over its correction
     ),
     "adamw": Update(
         "adamw", formula="Adam with decoupled weight decay",
-        source="Loshchilov and Hutter 2019, Algorithm 2", states=_copies("exp_avg", "exp_avg_sq"),
+        source="Loshchilov and Hutter 2019, Algorithm 2", states=_adam_states,
         counts=lambda n, settings: _adam(n, settings) + _decoupled_decay(n, settings),
         scratch=lambda settings: (2, 1),  # as Adam; the decay is in place
         defaults={"weight_decay": 0.01},
@@ -329,4 +379,7 @@ def update(
     )
 
 
-register(*UPDATES.values())
+FUSED = ("sgd", "adagrad", "adam", "adamw")
+"""Rules that PyTorch has in one kernel too."""
+
+register(*UPDATES.values(), *(FusedUpdate(UPDATES[name]) for name in FUSED))

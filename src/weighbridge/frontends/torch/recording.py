@@ -143,7 +143,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         on_meta = bool(args) and isinstance(args[0], Values) and args[0].device.type == "meta"
         if on_meta and func is _READS_A_VALUE:
             return 1.0
-        if on_meta and how.in_place and not how.writes_first:
+        if on_meta and how.in_place and how.written is None:
             return args[0]
         return _answer(func, types, args, kwargs)
 
@@ -152,7 +152,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> None:
         if how.handling is Handling.IGNORED:
             return
-        made = tensors_in(args[:1]) if how.writes_first else tensors_in((result,))
+        results = how.results_in(args, kwargs, result)
+        made = tensors_in((results,))
         known = made or tensors_in(args)
         if known and (
             known[0].device.type != self.home
@@ -172,7 +173,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.emit(
             kind,
             operands,
-            made if kept is None else tensors_in(_kept(result, kept)),
+            made if kept is None else tensors_in(_kept(results, kept)),
             attributes,
             name=how.name,
             results=how.results if kind == how.kind else results_of(kind),
@@ -217,12 +218,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         )
 
     def _updated(self, inputs: Iterable[Tensor]) -> str:
-        """The module whose parameter is being updated: temporaries belong to the last one seen."""
-        for tensor in inputs:
-            owner = self._owners.get(tensor.storage)
-            if owner is not None:
-                self._owner = owner
-                break
+        """The module whose parameter is being updated: temporaries belong to the last one seen.
+
+        What updates parameters of several modules at once belongs to the network.
+        """
+        owners = {self._owners[t.storage] for t in inputs if t.storage in self._owners}
+        if owners:
+            self._owner = owners.pop() if len(owners) == 1 else ""
         return self._owner
 
     def _default_role(self, index: int, results: int) -> Role:

@@ -27,6 +27,7 @@ from . import (
     loss,
     movement,
     normalisation,
+    optimizers,
     pooling,
     reduction,
     resampling,
@@ -50,8 +51,8 @@ class Translation:
     """What is known of an operator before it runs.
 
     `read` puts a call in our terms. `results` are the outputs that a layer hands on. `in_place` means
-    that it writes over an operand, `writes_first` that it returns nothing and its results are its first
-    argument.
+    that it writes over an operand. `written` are the arguments, by place and name, that are the results of
+    an operator which returns nothing; None where it returns them.
     """
 
     kind: str
@@ -60,7 +61,15 @@ class Translation:
     read: Callable[[tuple[Any, ...], dict[str, Any]], Reading]
     results: int
     in_place: bool
-    writes_first: bool
+    written: tuple[tuple[int, str], ...] | None
+
+    def results_in(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: object) -> object:
+        """What a call made or wrote over."""
+        if self.written is None:
+            return result
+        return tuple(
+            args[place] if place < len(args) else kwargs.get(name) for place, name in self.written
+        )
 
 
 def translation_of(func: OpOverload) -> Translation:
@@ -87,8 +96,8 @@ def _translate(func: OpOverload) -> Translation:
     special = _READINGS.get(plain) if namespace == "aten" else None
     if kind == "fill" and not name.endswith("_"):
         special = movement.filled  # `ones_like(x)` takes x's shape and reads nothing of it
-    writes_first = not func._schema.returns
-    in_place = func._schema.is_mutable and (writes_first or name.endswith("_"))
+    written = None if func._schema.returns else _written(func)
+    in_place = func._schema.is_mutable and (written is not None or name.endswith("_"))
     if special is not None:
         kind = ""  # as its reading says
     unknown = special is None and not kind
@@ -103,7 +112,15 @@ def _translate(func: OpOverload) -> Translation:
         read=_unknown(func, kind) if unknown else _reader(special, kind, outs),
         results=len(func._schema.returns) + 99 if rule is None or rule.view else rule.results,
         in_place=in_place,
-        writes_first=writes_first,
+        written=written,
+    )
+
+
+def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
+    return tuple(
+        (place, argument.name)
+        for place, argument in enumerate(func._schema.arguments)
+        if argument.alias_info is not None and argument.alias_info.is_write
     )
 
 
@@ -161,7 +178,7 @@ def _readings() -> Mapping[str, Callable[..., Reading]]:
     """Every family's readings, each operator in one family only."""
     families = (
         attention, contraction, elementwise, embedding, indexing, linear_algebra, loss, movement, normalisation,
-        pooling, reduction, resampling, spectral,
+        optimizers, pooling, reduction, resampling, spectral,
     )  # fmt: skip
     every: dict[str, Callable[..., Reading]] = {}
     for family in families:

@@ -164,7 +164,7 @@ def causal_attention() -> Built:
 
 def encoder_layer() -> Built:
     layer = nn.TransformerEncoderLayer(512, 8, 2048, batch_first=True)
-    return nn.Sequential(layer), (torch.zeros(1, 1024, 512),)
+    return nn.Sequential(layer), (torch.zeros(1, 512, 512),)
 
 
 def matmul() -> Built:
@@ -215,6 +215,27 @@ def gpt2() -> Built:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     return GPT2LMHeadModel(GPT2Config()), (torch.zeros(1, 128, dtype=torch.int64),)
+
+
+def llama_small() -> Built:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        hidden_size=512, intermediate_size=1408, num_hidden_layers=2, num_attention_heads=8,
+        num_key_value_heads=2, vocab_size=1000,
+    )  # fmt: skip
+    return LlamaForCausalLM(config), (torch.zeros(1, 128, dtype=torch.int64),)
+
+
+def mixtral() -> Built:
+    """With transformers' own choice of how to run experts, which is the grouped product."""
+    from transformers import MixtralConfig, MixtralForCausalLM
+
+    config = MixtralConfig(
+        hidden_size=512, intermediate_size=1024, num_hidden_layers=1, num_attention_heads=8,
+        num_key_value_heads=2, vocab_size=1000, num_local_experts=8, num_experts_per_tok=2,
+    )  # fmt: skip
+    return MixtralForCausalLM(config), (torch.zeros(1, 256, dtype=torch.int64),)
 
 
 def tied() -> Built:

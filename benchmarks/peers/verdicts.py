@@ -45,7 +45,7 @@ def on_macs(answer: Answer, case: Case, *, more: str = "") -> Verdict:
         return Verdict(word=word, right=False, ratio=ratio, why=more if ratio > 1 else "")
     if (convention := _nearest(answer.macs, case.conventions, case.macs)) is not None:
         return Verdict(word=f"~ {convention}", right=False, ratio=ratio, why=more)
-    why = _nearest(answer.macs, case.readings, case.macs) or ""
+    why = _nearest(answer.macs, {macs: why for why, macs in case.readings.items()}, case.macs) or ""
     return Verdict(word=_distance(ratio), right=False, ratio=ratio, why=why)
 
 

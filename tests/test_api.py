@@ -9,6 +9,7 @@ import sys
 import pytest
 
 import weighbridge
+from weighbridge.analyses.memory.timeline import timeline
 from weighbridge.errors import NotationError, StrictError, UsageError, WeighError
 from weighbridge.frontends import zoo
 from weighbridge.workload import InputSpec, Workload
@@ -95,7 +96,7 @@ def test_sizes_of_other_libraries_are_whole_numbers():
     ],
 )
 def test_inputs_are_read_as_they_are_typed(text, spec):
-    from weighbridge.api import read_input
+    from weighbridge.settings import read_input
 
     assert read_input(text) == spec
 
@@ -229,11 +230,40 @@ def test_optimizer_settings_reach_the_update():
         ({"loss": "mse"}, "no loss is called 'mse'"),
         ({"learning_rule": "week"}, "no learning rule is called 'week'"),
         ({"convention": "flops"}, "no convention is called 'flops'"),
+        ({"precison": "bf16"}, "no setting is called 'precison'"),
+        ({"implementation": "fused"}, "implementation without an optimizer"),
+        (
+            {"precision": "amp-bf16", "dtype": "float64"},
+            "amp-bf16 keeps parameters in float32, and the dtype is float64",
+        ),
+        (
+            {"checkpointing": "blocks", "train": "sgd"},
+            "no module with parts occurs twice in lenet5",
+        ),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(UsageError, match=message):
         weighbridge.weigh("lenet5", **settings)
+
+
+def test_every_keyword_reaches_the_workload():
+    report = weighbridge.weigh(
+        "lenet5", batch=2, train="sgd", accumulate=3, trained=["fc3"], precision="tf32", learning_rule="epoch"
+    )  # fmt: skip
+    workload = report.workload
+    assert (workload.accumulation, workload.trained, workload.precision) == (3, ("fc3",), "tf32")
+    assert report.to_dict()["workload"]["accumulation"] == 3
+    assert "training, sgd, tf32, 3 batches an update, only fc3" in " ".join(str(report).split())
+
+
+def test_repeated_blocks_are_checkpointed():
+    plain = weighbridge.weigh("gpt2", batch=1, train="sgd")
+    again = weighbridge.weigh("gpt2", batch=1, train="sgd", checkpointing="blocks")
+    assert again.compute.forward == plain.compute.forward
+    assert again.compute.backward.macs > plain.compute.backward.macs
+    assert timeline(again.program).peak.bytes < timeline(plain.program).peak.bytes
+    assert again.warnings[-1].startswith("checkpointed: 12 blocks of class ")
 
 
 def test_strict_refuses_what_is_not_whole():

@@ -72,12 +72,14 @@ def test_every_setting_reaches_the_function():
     result = weigh(
         "vgg11", "--input", "3,64,64", "--batch", "4", "--train", "sgd", "--momentum", "0.9", "--nesterov",
         "--weight-decay", "0.01", "--rule", "epoch", "--dataset", "64", "--dtype", "bfloat16",
-        "--input-gradient", "--loss", "mean", "--convention", "exact", "--strict", "--json",
+        "--input-gradient", "--loss", "mean", "--convention", "exact", "--strict", "--json", "--accumulate", "2",
+        "--train-only", "classifier.6", "--train-only", "features.0", "--precision", "bf16", "--optimizer-implementation", "single",
     )  # fmt: skip
     report = weighbridge.weigh(
         "vgg11", (3, 64, 64), batch=4, train="sgd", momentum=0.9, nesterov=True, weight_decay=0.01,
         learning_rule="epoch", dataset=64, dtype="bfloat16", input_gradient=True, loss="mean",
-        convention="exact", strict=True,
+        convention="exact", strict=True, accumulate=2, trained=("classifier.6", "features.0"), precision="bf16",
+        implementation="single",
     )  # fmt: skip
     assert json.loads(result.stdout) == report.to_dict()
 
@@ -117,12 +119,15 @@ def test_help_names_every_optimizer():
 
 def test_choices_are_those_of_the_functions():
     from weighbridge.analyses.compute import CONVENTIONS
-    from weighbridge.api import LOSSES, RULES
     from weighbridge.reports.files import SUFFIXES
+    from weighbridge.settings import LOSSES, Settings
+    from weighbridge.workload import PRECISIONS, RULES
 
     options = {option.name: option for option in main.commands["model"].params}
     assert tuple(options["convention"].type.choices) == tuple(CONVENTIONS)
     assert tuple(options["learning_rule"].type.choices) == RULES
+    assert tuple(options["precision"].type.choices) == PRECISIONS
+    assert {option.name for option in options.values()} >= set(Settings.__annotations__)
     assert tuple(options["loss"].type.choices) == LOSSES
     assert all(suffix in options["output"].help for suffix in SUFFIXES)
 

@@ -160,7 +160,7 @@ def test_one_number_a_sample():
 
     report = weighbridge.weigh(Steps(), {"x": (4,), "step": "():int64"}, batch=3)
     assert given(report) == [("x", (3, 4), "float32"), ("step", (3,), "int64")]
-    assert weighbridge.api.read_input("step=():int64") == InputSpec(
+    assert weighbridge.settings.read_input("step=():int64") == InputSpec(
         shape=(), dtype="int64", name="step"
     )
 

@@ -10,20 +10,14 @@ A :class:`Report` prints as the table, shows as HTML in a notebook, and gives it
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from importlib.util import find_spec
-from operator import index
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Literal,
     Protocol,
-    SupportsIndex,
     TypedDict,
-    TypeGuard,
     Unpack,
     final,
 )
@@ -31,10 +25,11 @@ from typing import (
 from . import frontends
 from .analyses.compute import CONVENTIONS, Compute, Convention, Uncounted
 from .analyses.layers import Layer
+from .analyses.memory.checkpointing import blocks_checkpointed
 from .analyses.parameters import Parameters
 from .analyses.space import Space
 from .analyses.weighing import Json, Weighing
-from .errors import UsageError, nearest
+from .errors import UsageError
 from .ops import Cost, Operator, rules
 from .program import Phase, Program
 from .reports import files
@@ -42,7 +37,8 @@ from .reports.layers import fitting_depth, layer_sheet
 from .reports.screen import coverage, framed, remarks, screen, title
 from .reports.sheet import Sheet
 from .reports.table import render, written
-from .workload import InputSpec, LearningRule, Workload
+from .settings import Inputs, Settings, examples, workload
+from .workload import Workload, check_choice
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,19 +47,7 @@ if TYPE_CHECKING:
     from .analyses.comparison import Comparison
     from .papers import PaperTable
 
-Shaped = int | str | Sequence[int] | InputSpec
-"""A shape without the batch axis: (3, 224, 224), '3,224,224', a length, or an InputSpec."""
-
-Nested = object
-"""Arguments of forward as it takes them: tensors, shapes, and mappings and sequences of these."""
-
-Inputs = Shaped | Sequence[Shaped] | Mapping[str, Shaped] | Nested
-"""One shape, several in the order in which the network takes them, or by name; or nested arguments."""
-
 By = Literal["network", "module"]
-
-RULES: tuple[LearningRule, ...] = ("sample", "batch", "epoch")
-LOSSES = ("auto", "cross-entropy", "mean")
 
 
 class Choice(TypedDict, total=False):
@@ -74,20 +58,6 @@ class Choice(TypedDict, total=False):
     columns: Sequence[str] | None
     formulas: bool
     by: Literal["module", "operator"]
-
-
-class Settings(TypedDict, total=False):
-    """The settings of :func:`weigh` that say how a network is used."""
-
-    batch: int
-    train: str | None
-    momentum: float | None
-    nesterov: bool
-    weight_decay: float | None
-    dtype: str
-    input_gradient: bool
-    loss: str
-    strict: bool
 
 
 class Printer(Protocol):
@@ -101,18 +71,9 @@ def weigh(
     model: str | Program | Module | Callable[..., object],
     inputs: Inputs | None = None,
     *,
-    batch: int = 1,
-    train: str | None = None,
-    momentum: float | None = None,
-    nesterov: bool = False,
-    weight_decay: float | None = None,
-    dtype: str = "float32",
-    input_gradient: bool = False,
-    loss: str = "auto",
-    learning_rule: LearningRule = "batch",
-    dataset: int | None = None,
     convention: Convention = "macs",
     strict: bool = False,
+    **settings: Unpack[Settings],
 ) -> Report:
     """Weighs a network: its parameters, operations and bytes, by layer.
 
@@ -122,30 +83,18 @@ def weigh(
         inputs: shapes without the batch axis; found where they can be when left out. For a module or a
             callable also its arguments themselves, nested as it takes them: example tensors (of which
             shape and dtype are used, batch axis included) and shapes in mappings and sequences.
-        batch: samples in a step.
-        train: an optimizer's name, for a training step; None for inference.
-        momentum, nesterov, weight_decay: the optimizer's settings; None for its defaults.
-        dtype: of the parameters and the inputs.
-        input_gradient: whether training wants the gradient of the inputs too.
-        loss: 'auto', 'cross-entropy' or 'mean'.
-        learning_rule: update after every 'sample', 'batch' or 'epoch'.
-        dataset: samples in the data set, for the learning rules.
         convention: how totals are counted: 'macs', 'lecture', 'exact' or 'paper'.
         strict: refuse a weighing in which an operator was not counted.
+        settings: how the network is used, such as `batch=32, train="adamw"`:
+            :class:`~weighbridge.settings.Settings` lists them all.
 
     Raises:
         UsageError: something is asked for that does not exist or makes no sense.
         WeighError: the network cannot be built, run or read.
         StrictError: `strict`, and an operator has no rule.
     """
-    examples = None if isinstance(model, str | Program) else _examples(inputs)
-    workload = _workload(
-        inputs if examples is None else None, batch, train, _settings(momentum, nesterov, weight_decay),
-        dtype=dtype, input_gradient=input_gradient, loss=loss, learning_rule=learning_rule,
-        dataset=dataset,
-    )  # fmt: skip
-    _check_choice("convention", convention, tuple(CONVENTIONS))
-    weighing = Weighing(program=_program(model, workload, examples), convention=convention)
+    check_choice("convention", convention, tuple(CONVENTIONS))
+    weighing = Weighing(program=_program(model, inputs, settings), convention=convention)
     if strict:
         weighing.check_strict()
     return Report(weighing)
@@ -512,7 +461,7 @@ def paper(name: str) -> PaperReport:
     """
     from . import papers
 
-    _check_choice("paper", name, papers.names())
+    check_choice("paper", name, papers.names())
     return PaperReport(papers.table(name))
 
 
@@ -523,7 +472,7 @@ def networks(frontend: str | None = None) -> dict[str, tuple[str, ...]]:
         UsageError: no frontend is called so.
     """
     if frontend is not None:
-        _check_choice("frontend", frontend, frontends.BARE)
+        check_choice("frontend", frontend, frontends.BARE)
     chosen = frontends.BARE if frontend is None else (frontend,)
     return {name: frontends.names(name) for name in chosen}
 
@@ -533,45 +482,32 @@ def operators() -> tuple[Operator, ...]:
     return rules()
 
 
-def read_input(text: str) -> InputSpec:
-    """An input as it is typed: '3,224,224' or '3x224x224', 'ids=512', 'image=3,224,224:float16'.
-
-    '()' is no size but the batch: one number a sample. A dotted name is an input inside another:
-    'batch.mask=16,1' in a mapping, 'images.0=3,224,224' in a list.
-
-    Raises:
-        UsageError: a size is not a whole number above zero, or there is no such dtype.
-    """
-    name, _, rest = text.rpartition("=")
-    sizes, _, dtype = rest.partition(":")
-    shape: list[int] = []
-    words = re.split(r",|(?<=\d)\s*[x×]\s*(?=\d)", sizes)
-    for word in [] if sizes.strip() == "()" else words:
-        try:
-            shape.append(int(word))
-        except ValueError:
-            raise UsageError(
-                f"the input {text!r} has {word.strip()!r}, which is not a whole number",
-                "an input is its sizes without the batch, such as 3,224,224, "
-                "with a name or a dtype if need be: ids=512:int64",
-            ) from None
-    return InputSpec(shape=tuple(shape), dtype=dtype.strip() or None, name=name.strip() or None)
-
-
 def _program(
     model: str | Program | Module | Callable[..., object],
-    workload: Workload,
-    examples: Mapping[str, object] | tuple[object, ...] | None,
+    inputs: Inputs | None,
+    settings: Settings,
 ) -> Program:
-    if isinstance(model, str):
-        return frontends.read(model, workload)
+    """One step of the network, used as the settings say."""
+    arguments = None if isinstance(model, str | Program) else examples(inputs)
+    asked = workload(inputs if arguments is None else None, settings)
     if isinstance(model, Program):
-        if workload not in (Workload(), model.workload):
+        if asked not in (Workload(), model.workload):
             raise UsageError(
                 "a Program has its workload already, and another one was asked for",
                 "give the settings where the Program is made",
             )
         return model
+    program = (
+        frontends.read(model, asked) if isinstance(model, str) else _traced(model, asked, arguments)
+    )
+    return blocks_checkpointed(program) if asked.checkpointing == "blocks" else program
+
+
+def _traced(
+    model: Module | Callable[..., object],
+    asked: Workload,
+    arguments: Mapping[str, object] | tuple[object, ...] | None,
+) -> Program:
     if isinstance(model, type):
         raise UsageError(
             f"{model.__name__} is a class, and a network is wanted",
@@ -587,138 +523,4 @@ def _program(
     from .frontends import torch
 
     name = getattr(model, "__name__", type(model).__name__)
-    return torch.trace(model, workload, network=name, source="python", examples=examples)
-
-
-def _examples(inputs: object) -> Mapping[str, object] | tuple[object, ...] | None:
-    """The arguments of forward, where `inputs` are those and not plain shapes; shapes in them as such."""
-    if _is_tensor(inputs):
-        return (inputs,)
-    if isinstance(inputs, Mapping):
-        nested = any(not _is_shape(value) for value in inputs.values())
-        return {name: _leaves(value) for name, value in inputs.items()} if nested else None
-    if isinstance(inputs, Sequence) and not isinstance(inputs, str) and not _is_shape(inputs):
-        nested = any(not _is_shape(value) for value in inputs)
-        return tuple(_leaves(value) for value in inputs) if nested else None
-    return None
-
-
-def _leaves(value: object) -> object:
-    """Nested arguments with their shapes as InputSpec; what is neither stays as it is."""
-    if isinstance(value, list | tuple) and value and _is_shape(value):
-        return _input(value)
-    if isinstance(value, dict):
-        return {key: _leaves(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return type(value)(_leaves(entry) for entry in value)
-    return value
-
-
-def _is_shape(value: object) -> bool:
-    """Whether this is the shape of one tensor: sizes, their text, or an InputSpec."""
-    if isinstance(value, str | InputSpec):
-        return True
-    if isinstance(value, Sequence):
-        return all(isinstance(size, SupportsIndex) and not _is_tensor(size) for size in value)
-    return isinstance(value, SupportsIndex) and not _is_tensor(value)
-
-
-def _is_tensor(value: object) -> bool:
-    """Whether this is a PyTorch tensor; without importing PyTorch, which whoever has one has done."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
-def _workload(
-    inputs: Inputs | None,
-    batch: int,
-    train: str | None,
-    settings: dict[str, float | bool],
-    *,
-    dtype: str,
-    input_gradient: bool,
-    loss: str,
-    learning_rule: LearningRule,
-    dataset: int | None,
-) -> Workload:
-    _check_choice("learning rule", learning_rule, RULES)
-    _check_choice("loss", loss, LOSSES)
-    if train is None and settings:
-        raise UsageError(
-            f"{' and '.join(settings)} without an optimizer", "name one, as in --train sgd"
-        )
-    plain = Workload(
-        batch=batch,
-        inputs=_inputs(inputs),
-        dtype=dtype,
-        learning_rule=learning_rule,
-        dataset=dataset,
-        input_gradient=input_gradient,
-        loss=loss,
-    )
-    if train is None:
-        return plain
-    from .ops.optimizers import optimizer
-
-    return replace(plain, mode="training", optimizer=optimizer(train, **settings))
-
-
-def _settings(
-    momentum: float | None, nesterov: bool, weight_decay: float | None
-) -> dict[str, float | bool]:
-    """The optimizer's settings that were given."""
-    given: dict[str, float | bool] = {}
-    if momentum is not None:
-        given["momentum"] = momentum
-    if nesterov:
-        given["nesterov"] = True
-    if weight_decay is not None:
-        given["weight_decay"] = weight_decay
-    return given
-
-
-def _inputs(inputs: Inputs | None) -> tuple[InputSpec, ...]:
-    if inputs is None:
-        return ()
-    if isinstance(inputs, Mapping):
-        return tuple(replace(_input(shape), name=name) for name, shape in inputs.items())
-    return tuple(map(_input, inputs)) if _several(inputs) else (_input(inputs),)
-
-
-def _several(inputs: object) -> TypeGuard[Sequence[object]]:
-    """Whether these are shapes, and not the sizes of one."""
-    if isinstance(inputs, str) or not isinstance(inputs, Sequence):
-        return False
-    return any(isinstance(entry, Sequence | InputSpec) for entry in inputs)
-
-
-def _input(shape: object) -> InputSpec:
-    if _is_tensor(shape):
-        raise UsageError(
-            "an example tensor was given for a network that goes by its name",
-            "give a shape without the batch axis, such as (3, 224, 224), or the module itself",
-        )
-    if isinstance(shape, InputSpec):
-        return shape
-    if isinstance(shape, str):
-        return read_input(shape)
-    if isinstance(shape, SupportsIndex):
-        return InputSpec(shape=(index(shape),))
-    if isinstance(shape, Sequence):
-        sizes = (index(size) if isinstance(size, SupportsIndex) else size for size in shape)
-        return InputSpec(shape=tuple(sizes))
-    raise UsageError(
-        f"an input of type {type(shape).__name__} is not a shape",
-        "give the sizes without the batch, such as (3, 224, 224)",
-    )
-
-
-def _check_choice(what: str, value: str, known: Sequence[str]) -> None:
-    if value in known:
-        return
-    near = nearest(str(value), known)
-    raise UsageError(
-        f"no {what} is called {value!r}",
-        *([f"nearest: {', '.join(near)}"] if near else []),
-        f"there are: {', '.join(known)}",
-    )
+    return torch.trace(model, asked, network=name, source="python", examples=arguments)

@@ -27,7 +27,7 @@ from .program import (
     Tensor,
     with_lifetimes,
 )
-from .workload import Workload
+from .workload import Workload, refuse
 
 
 class Builder:
@@ -38,6 +38,7 @@ class Builder:
     """
 
     def __init__(self, workload: Workload) -> None:
+        refuse(workload, "described networks", _NOT_YET)
         self.workload = workload
         self._ops: list[Op] = []
         self._storages: list[Storage] = []
@@ -364,6 +365,14 @@ class Builder:
         return accumulated(program) if self.workload.accumulation > 1 else program
 
 
+_NOT_YET = (
+    "backend",
+    "precision",
+    "implementation",
+    "set_to_none",
+    "no_grad",
+    "per_sample_gradients",
+)
 _OUTLIVES = ("optimizer_state", "gradient")
 _NOWHERE = -1
 """The storage of what is never computed."""

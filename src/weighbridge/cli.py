@@ -20,11 +20,13 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from . import __version__
 from .errors import UsageError, WeighError
+from .workload import BACKENDS, CHECKPOINTINGS, IMPLEMENTATIONS, PRECISIONS
 
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from .api import By, Choice, Settings
+    from .api import By, Choice
+    from .settings import Settings
     from .workload import InputSpec
 
 INTERRUPTED = 130
@@ -59,6 +61,8 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 SECTIONS: Mapping[str, str] = {
     "inputs": "How it is used",
+    "train": "How it is trained",
+    "learning_rule": "How it is used",
     "depth": "What is shown",
     "as_json": "Where it goes",
 }
@@ -164,6 +168,19 @@ def _workload_options(command: Command) -> Command:
             "batch.mask=SHAPE inside a mapping, images.0=SHAPE inside a list.",
         ),
         click.option("--batch", type=int, default=1, metavar="N", help="Samples in a step. [1]"),
+        click.option("--dtype", default="float32", metavar="DTYPE", help="Of parameters and inputs. [float32]"),
+        click.option(
+            "--precision", type=click.Choice(PRECISIONS), default="float32",
+            help="amp-*: parameters as they are, operators under autocast. [the dtype's]",
+        ),
+        click.option(
+            "--backend", type=click.Choice(BACKENDS), default="cuda", help="Whose kernels run. [cuda]"
+        ),
+        click.option(
+            "--grad", "no_grad", flag_value=False, default=True,
+            help="Inference with autograd on: what backward would need is kept.",
+        ),
+        click.option("--strict", is_flag=True, help="Exit with 3 if an operator was not counted."),
         click.option(
             "--train", metavar="OPTIMIZER",
             help="A training step with sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, "
@@ -172,13 +189,29 @@ def _workload_options(command: Command) -> Command:
         click.option("--momentum", type=float, metavar="M", help="For sgd and rmsprop."),
         click.option("--nesterov", is_flag=True, help="For sgd with momentum."),
         click.option("--weight-decay", type=float, metavar="D", help="For any optimizer."),
-        click.option("--dtype", default="float32", metavar="DTYPE", help="Of parameters and inputs. [float32]"),
-        click.option("--input-gradient", is_flag=True, help="Train with the inputs' gradient too."),
+        click.option(
+            "--optimizer-implementation", "implementation", type=click.Choice(IMPLEMENTATIONS),
+            default="auto", help="How PyTorch runs the update. [auto: as it does on the backend]",
+        ),
         click.option(
             "--loss", type=click.Choice(("auto", "cross-entropy", "mean")), default="auto",
             help="[auto: cross-entropy of what looks like logits, else mean]",
         ),
-        click.option("--strict", is_flag=True, help="Exit with 3 if an operator was not counted."),
+        click.option("--accumulate", type=int, default=1, metavar="N", help="Batches in an update. [1]"),
+        click.option(
+            "--train-only", "trained", multiple=True, metavar="SCOPE",
+            help="The module or parameter that is trained, the rest frozen. Repeat for several.",
+        ),
+        click.option(
+            "--checkpoint", "checkpointing", type=click.Choice(CHECKPOINTINGS), default="none",
+            help="blocks: what if every repeated block were checkpointed? [none]",
+        ),
+        click.option(
+            "--keep-gradients", "set_to_none", flag_value=False, default=True,
+            help="zero_grad(set_to_none=False): gradients stay between steps.",
+        ),
+        click.option("--per-sample-gradients", is_flag=True, help="Keep every sample's gradient."),
+        click.option("--input-gradient", is_flag=True, help="Train with the inputs' gradient too."),
     )  # fmt: skip
     return _with(options, command)
 
@@ -484,7 +517,7 @@ def completion(shell: str) -> None:
 
 
 def _read(inputs: tuple[str, ...]) -> list[InputSpec] | None:
-    from .api import read_input
+    from .settings import read_input
 
     return [read_input(text) for text in inputs] or None
 

@@ -6,9 +6,9 @@ and by which rule the weights are updated. Frontends turn a network and a worklo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from .dims import BITS, Shape
 from .errors import UsageError, nearest
@@ -16,6 +16,22 @@ from .units import integer
 
 Mode = Literal["inference", "training"]
 LearningRule = Literal["sample", "batch", "epoch"]
+Backend = Literal["cuda", "cpu"]
+Precision = Literal["float32", "tf32", "float64", "bf16", "fp16", "amp-bf16", "amp-fp16"]
+Implementation = Literal["auto", "single", "foreach", "fused"]
+Checkpointing = Literal["none", "blocks"]
+
+RULES: tuple[LearningRule, ...] = get_args(LearningRule)
+BACKENDS: tuple[Backend, ...] = get_args(Backend)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
+CHECKPOINTINGS: tuple[Checkpointing, ...] = get_args(Checkpointing)
+
+DTYPE_OF: Mapping[Precision, str] = {"float64": "float64", "bf16": "bfloat16", "fp16": "float16"}
+"""Precisions that are a dtype throughout: that of the parameters, of what goes in and of what is made."""
+
+AUTOCAST: Mapping[Precision, str] = {"amp-bf16": "bfloat16", "amp-fp16": "float16"}
+"""Automatic mixed precision: parameters stay as they are, and autocast runs some operators in this dtype."""
 
 LARGEST_DIMENSION = 10**12
 """A size above this is a slip of the keyboard, not a layer."""
@@ -35,10 +51,17 @@ class Optimizer:
     """An update rule by name, with its settings (`momentum`, `nesterov`, ...).
 
     Which names there are, what state each keeps and what an update costs is `ops/optimizers.py`'s.
+    `implementation` is how PyTorch runs the update: parameter by parameter ('single'), operator by
+    operator over lists of all parameters ('foreach'), or in one kernel ('fused'). 'auto' is what it runs
+    when nothing is said: foreach on CUDA, single on the CPU.
     """
 
     name: str
     settings: Mapping[str, float | bool] = field(default_factory=dict)
+    implementation: Implementation = "auto"
+
+    def __post_init__(self) -> None:
+        check_choice("implementation of optimizers", self.implementation, IMPLEMENTATIONS)
 
     @property
     def text(self) -> str:
@@ -48,6 +71,8 @@ class Optimizer:
                 parts.append(key)
             elif value:
                 parts.append(f"{key} {value:g}")
+        if self.implementation != "auto":
+            parts.append(self.implementation)
         return " ".join(parts)
 
 
@@ -63,6 +88,19 @@ class Workload:
     `accumulation` micro-steps of `batch` samples each go into one update: the step is then the last of
     them, in which the gradients of those before are there already. `trained` names the modules (dotted
     scopes) or parameters that are trained, everything else being frozen; empty, all are.
+
+    `backend` says whose kernels run: how attention is computed and what it keeps, which mask dropout
+    keeps, what autocast casts, how an optimizer updates by default.
+
+    `precision` is a dtype throughout ('float32', 'bf16', 'fp16', 'float64': it and `dtype` say the same),
+    'tf32' (float32 whose products run on tensor cores: other times, the same bytes), or automatic mixed
+    precision ('amp-bf16', 'amp-fp16'), in which the parameters have `dtype` and `autocast` is the dtype that
+    operators are cast to; float16 has its loss scaled.
+
+    `checkpointing` 'blocks' asks what if every repeated block were checkpointed. `set_to_none` is how
+    gradients are let go of before the next step: freed, or else filled with zeros and kept. `no_grad` is
+    of inference: without it, what backward would need is kept until the outputs are let go of.
+    `per_sample_gradients` keeps a gradient of each sample, not their sum.
     """
 
     mode: Mode = "inference"
@@ -76,6 +114,12 @@ class Workload:
     loss: str = "auto"
     accumulation: int = 1
     trained: tuple[str, ...] = ()
+    backend: Backend = "cuda"
+    precision: Precision = "float32"
+    checkpointing: Checkpointing = "none"
+    set_to_none: bool = True
+    no_grad: bool = True
+    per_sample_gradients: bool = False
 
     def __post_init__(self) -> None:
         check_dimension(self.batch, "the batch")
@@ -88,6 +132,56 @@ class Workload:
             if spec.dtype is not None:
                 check_dtype(spec.dtype)
         check_dtype(self.dtype)
+        check_choice("backend", self.backend, BACKENDS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("checkpointing", self.checkpointing, CHECKPOINTINGS)
+        self._settle_precision()
+        self._check_mode()
+
+    def _settle_precision(self) -> None:
+        """Makes precision and dtype say the same where either says it.
+
+        Raises:
+            UsageError: they contradict each other.
+        """
+        dtype = DTYPE_OF.get(self.precision)
+        if dtype is not None:
+            if self.dtype not in ("float32", dtype):
+                raise UsageError(
+                    f"the precision {self.precision} is {dtype} throughout, and the dtype is {self.dtype}",
+                    "leave one of them out",
+                )
+            object.__setattr__(self, "dtype", dtype)
+        elif self.precision == "float32" and self.dtype in DTYPE_OF.values():
+            same = next(name for name, each in DTYPE_OF.items() if each == self.dtype)
+            object.__setattr__(self, "precision", same)
+
+    def _check_mode(self) -> None:
+        """Refuses what is for the other mode.
+
+        Raises:
+            UsageError: a setting of training in inference, or one of inference in training.
+        """
+        training = {
+            "checkpointing": self.checkpointing != "none",
+            "gradients that are kept": not self.set_to_none,
+            "gradients of each sample": self.per_sample_gradients,
+            "accumulated gradients": self.accumulation > 1,
+            "only some modules trained": bool(self.trained),
+        }
+        for what, asked in training.items():
+            if asked and not self.training:
+                raise UsageError(
+                    f"{what}: that is for training, and the step is inference",
+                    "name an optimizer, as in --train sgd",
+                )
+        if self.training and not self.no_grad:
+            raise UsageError("no_grad is for inference, and the step is training")
+
+    @property
+    def autocast(self) -> str | None:
+        """The dtype that autocast runs operators in; None without automatic mixed precision."""
+        return AUTOCAST.get(self.precision)
 
     @property
     def training(self) -> bool:
@@ -148,3 +242,43 @@ def check_dtype(dtype: str) -> None:
             f"no dtype is called {dtype!r}",
             f"nearest: {', '.join(near)}" if near else f"there are: {', '.join(BITS)}",
         )
+
+
+def check_choice(what: str, value: str, known: Sequence[str]) -> None:
+    """Refuses a value that is none of those known.
+
+    Raises:
+        UsageError: it is none of them.
+    """
+    if value in known:
+        return
+    near = nearest(str(value), known)
+    raise UsageError(
+        f"no {what} is called {value!r}",
+        *([f"nearest: {', '.join(near)}"] if near else []),
+        f"there are: {', '.join(known)}",
+    )
+
+
+def refuse(workload: Workload, by: str, unbuilt: Iterable[str]) -> None:
+    """Refuses what a way of reading networks does not follow yet: fields of a workload, by name.
+
+    Raises:
+        UsageError: one of the fields is not as it is by default.
+    """
+    optimizer = workload.optimizer
+    asked = {
+        "backend": (workload.backend, workload.backend != "cuda"),
+        "precision": (workload.precision, workload.autocast is not None),
+        "implementation": (
+            "" if optimizer is None else optimizer.implementation,
+            optimizer is not None and optimizer.implementation not in ("auto", "single"),
+        ),
+        "set_to_none": (workload.set_to_none, not workload.set_to_none),
+        "no_grad": (workload.no_grad, not workload.no_grad),
+        "per_sample_gradients": (workload.per_sample_gradients, workload.per_sample_gradients),
+    }
+    for name in unbuilt:
+        value, unusual = asked[name]
+        if unusual:
+            raise UsageError(f"{name} {value} is not yet followed in {by}", "leave it out")

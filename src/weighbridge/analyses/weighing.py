@@ -134,13 +134,25 @@ class Weighing:
                     for tensor in program.inputs
                 ],
                 "dtype": workload.dtype,
+                "precision": workload.precision,
+                "backend": workload.backend,
                 "optimizer": None
                 if workload.optimizer is None
-                else {"name": workload.optimizer.name, **workload.optimizer.settings},
+                else {
+                    "name": workload.optimizer.name,
+                    "implementation": workload.optimizer.implementation,
+                    **workload.optimizer.settings,
+                },
                 "learning_rule": workload.learning_rule,
                 "dataset": workload.dataset,
                 "loss": workload.loss if workload.training else None,
                 "input_gradient": workload.input_gradient,
+                "accumulation": workload.accumulation,
+                "trained": list(workload.trained),
+                "checkpointing": workload.checkpointing,
+                "set_to_none": workload.set_to_none,
+                "no_grad": workload.no_grad,
+                "per_sample_gradients": workload.per_sample_gradients,
             },
             "parameters": {
                 "total": params.total,

@@ -74,12 +74,24 @@ def given(weighing: Weighing) -> str:
 
 
 def step(weighing: Weighing) -> str:
-    """'inference', or 'training, sgd momentum 0.9'."""
+    """'inference', or 'training, sgd momentum 0.9, amp-bf16'."""
     workload = weighing.program.workload
-    if not workload.training:
-        return workload.mode
-    rule = f", {workload.optimizer.text}" if workload.optimizer else ", no update"
-    return workload.mode + rule + (", with input gradient" if workload.input_gradient else "")
+    parts: list[str] = [workload.mode]
+    if workload.training:
+        parts.append(workload.optimizer.text if workload.optimizer else "no update")
+    if workload.precision == "tf32" or workload.autocast is not None:
+        parts.append(workload.precision)
+    said = (
+        ("on the CPU", workload.backend == "cpu"),
+        ("with autograd", not workload.no_grad),
+        ("with input gradient", workload.input_gradient),
+        (f"{integer(workload.accumulation)} batches an update", workload.accumulation > 1),
+        (f"only {' and '.join(workload.trained)}", bool(workload.trained)),
+        ("blocks checkpointed", workload.checkpointing == "blocks"),
+        ("gradients kept", not workload.set_to_none),
+        ("a gradient of each sample", workload.per_sample_gradients),
+    )
+    return ", ".join((*parts, *(text for text, asked in said if asked)))
 
 
 def facts(weighing: Weighing, *, width: int | None = None) -> tuple[Line, ...]:

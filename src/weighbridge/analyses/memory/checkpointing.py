@@ -15,7 +15,9 @@ from dataclasses import dataclass, replace
 
 from ...errors import UsageError
 from ...program import Op, Program, Storage, Tensor
+from ...units import plural
 from ...workload import within
+from .timeline import timeline
 
 _CONTAINERS = frozenset({"Sequential", "ModuleList", "ModuleDict", ""})
 """Modules that only hold others."""
@@ -35,6 +37,29 @@ def repeated_blocks(program: Program) -> Mapping[str, tuple[str, ...]]:
         if not any(within(module.scope, scope) for scope in scopes):
             scopes.append(module.scope)
     return {kind: tuple(scopes) for kind, scopes in found.items() if len(scopes) > 1}
+
+
+def blocks_checkpointed(program: Program) -> Program:
+    """The program with every repeated block checkpointed: those of the class that leaves the lowest peak.
+
+    Networks repeat things inside things (stages of blocks of layers); which of them it pays to run again
+    is what the peaks say. The program's warnings name the class.
+
+    Raises:
+        UsageError: the program does not train, or has no repeated blocks that keep anything.
+    """
+    found: list[tuple[int, str, Program]] = []
+    for kind, scopes in repeated_blocks(program).items():
+        if any(next(_runs(program, scope), None) for scope in scopes):
+            rewritten = checkpointed(program, scopes)
+            what = f"checkpointed: {plural(len(scopes), 'block')} of class {kind}"
+            found.append((timeline(rewritten).peak.bytes, what, rewritten))
+    if not found:
+        raise UsageError(
+            f"no module with parts occurs twice in {program.network}: there are no blocks to checkpoint"
+        )
+    _, what, best = min(found, key=lambda entry: entry[0])
+    return replace(best, warnings=(*program.warnings, what))
 
 
 def checkpointed(program: Program, blocks: Iterable[str]) -> Program:

@@ -17,7 +17,7 @@ from ...errors import UsageError, WeighError
 from ...program import Module, Program
 from ...program import Tensor as Record
 from ...units import memory, percent
-from ...workload import Workload
+from ...workload import Workload, refuse
 from ..hf import full_sequences
 from .autocast import autocast_restored, noticing_autocast
 from .compiled import uncompiled
@@ -37,6 +37,15 @@ from .scopes import Scopes
 from .twin import Names, names_of
 
 Network = Callable[..., object]
+
+_NOT_YET = (
+    "backend",
+    "precision",
+    "implementation",
+    "set_to_none",
+    "no_grad",
+    "per_sample_gradients",
+)
 
 
 def trace_model(
@@ -58,6 +67,7 @@ def trace_model(
         examples=examples,
     )
     check_rules()
+    refuse(workload, "PyTorch networks", _NOT_YET)
     with (
         untouched(),
         autocast_restored(),

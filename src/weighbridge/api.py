@@ -45,9 +45,12 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from .analyses.comparison import Comparison
+    from .analyses.memory.timeline import Round
+    from .analyses.memory.usage import Memory
     from .papers import PaperTable
 
 By = Literal["network", "module"]
+MemoryBy = Literal["step", "role", "module", "tensor"]
 
 
 class Choice(TypedDict, total=False):
@@ -143,6 +146,11 @@ class Report:
     def space(self) -> Space:
         """Bytes by what they are for, and the textbook's operational space."""
         return self.weighing.space
+
+    @property
+    def memory(self) -> Memory:
+        """Tensors over the steps of a loop: `memory.peak_bytes`, `.categories`, `.timeline`, `.alive_at_peak`."""
+        return self.weighing.memory
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -241,6 +249,60 @@ class Report:
         from .reports.space import space
 
         return framed(self.weighing, space(self.weighing, width=width), width=width, color=color)
+
+    def memory_sheet(self, by: MemoryBy = "step", *, depth: int | None = None) -> Sheet:
+        """The curve over a step, or what is alive at the peak by role, by module, or the largest tensors."""
+        from .reports import memory
+
+        usage = self.memory
+        if by == "step":
+            return memory.curve_sheet(usage, usage.timeline.round)
+        if by == "module":
+            return memory.module_sheet(usage, depth=depth)
+        return memory.role_sheet(usage) if by == "role" else memory.tensor_sheet(usage)
+
+    def memory_screen(
+        self,
+        *,
+        step: Round | None = None,
+        depth: int | None = None,
+        width: int | None = None,
+        color: bool = False,
+    ) -> str:
+        """Everything that `weigh memory NETWORK` prints; `step` None shows the step with the peak."""
+        from .reports import memory
+
+        body = memory.screen(self.weighing, round=step, depth=depth, width=width)
+        return framed(self.weighing, body, width=width, color=color)
+
+    def save_memory(self, path: str | Path, by: MemoryBy = "step") -> None:
+        """Writes memory over the step in the form that the suffix names, as :meth:`save` does.
+
+        Raises:
+            UsageError: the suffix names no form, or the file cannot be written.
+        """
+        suffix = files.suffix_of(Path(path))
+        if suffix == ".json":
+            content = self.memory_json()
+        elif suffix == ".txt":
+            content = self.memory_screen() + "\n"
+        else:
+            content = files.formed(
+                self.memory_sheet(by),
+                suffix,
+                title=title(self.weighing),
+                footing=remarks(self.weighing),
+            )
+        files.write(Path(path), content)
+
+    def memory_json(self) -> str:
+        """The JSON contract with the curve and what is alive at the peak."""
+        from .reports import json, memory
+
+        whole = self.to_dict()
+        held = whole["memory"]
+        assert isinstance(held, dict)
+        return json.render({**whole, "memory": {**held, **memory.record(self.memory)}})
 
     def __str__(self) -> str:
         return self.screen()

@@ -25,7 +25,8 @@ from .workload import BACKENDS, CHECKPOINTINGS, IMPLEMENTATIONS, PRECISIONS
 if TYPE_CHECKING:
     from rich.status import Status
 
-    from .api import By, Choice
+    from .analyses.memory.timeline import Round
+    from .api import By, Choice, MemoryBy
     from .settings import Settings
     from .workload import InputSpec
 
@@ -414,6 +415,53 @@ def compare(
         _deliver(report.to_json())
     else:
         _deliver(report.screen(by=by, **_look(output, width, color)))
+
+
+@main.command(short_help="Memory over a step: the curve, and what is alive at its peak.")
+@click.argument("model", shell_complete=_complete_model)
+@_workload_options
+@click.option(
+    "--step", type=click.Choice(("first", "later")), help="Which step. [the one with the peak]"
+)
+@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Levels of modules.")
+@click.option(
+    "--by",
+    type=click.Choice(("step", "role", "module", "tensor")),
+    default="step",
+    help="Which table -o writes. [step]",
+)
+@_output_options
+def memory(
+    model: str,
+    step: Round | None,
+    depth: int | None,
+    by: MemoryBy,
+    as_json: bool,
+    output: str | None,
+    width: int | None,
+    color: bool | None,
+    inputs: tuple[str, ...],
+    **settings: object,
+) -> None:
+    """Memory over one step of a loop: the curve, and what is alive at its peak, by role and by module.
+
+    \b
+    Examples:
+      weigh memory resnet50 --batch 64 --train sgd
+      weigh memory gpt2 --train adamw --step first
+      weigh memory resnet50 --train adamw -o curve.csv
+    """
+    from .api import weigh
+
+    _check_output(output, text_of="", as_json=as_json)
+    with _progress(model):
+        report = weigh(model, _read(inputs), **cast("Settings", settings))
+    if output is not None:
+        report.save_memory(output, by)
+    elif as_json:
+        _deliver(report.memory_json())
+    else:
+        _deliver(report.memory_screen(step=step, depth=depth, **_look(output, width, color)))
 
 
 @main.command(short_help="A published table beside the computed one.")

@@ -15,6 +15,8 @@ from ..program import PHASES, Op, Phase, Program
 from ..units import plural
 from .compute import CONVENTIONS, Compute, Convention, compute, counted_by, op_costs
 from .layers import Layer, layers
+from .memory.timeline import Timeline
+from .memory.usage import Memory
 from .parameters import Parameters, parameters
 from .space import Space, space
 
@@ -51,6 +53,11 @@ class Weighing:
     @cached_property
     def space(self) -> Space:
         return space(self.program)
+
+    @cached_property
+    def memory(self) -> Memory:
+        """Tensors over the steps of a loop: timeline, peak, what is alive there."""
+        return Memory(program=self.program)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -186,6 +193,7 @@ class Weighing:
                     "per_sample_gradients_bytes": held.textbook.per_sample_gradients_bytes,
                     "summed_gradients_bytes": held.textbook.summed_gradients_bytes,
                 },
+                **self._steps(),
             },
             "layers": [self._layer(layer) for layer in self.layers()],
             "uncounted": [
@@ -193,6 +201,17 @@ class Weighing:
                 for entry in found.uncounted
             ],
             "warnings": list(self.warnings),
+        }
+
+    def _steps(self) -> dict[str, Json]:
+        """The peaks of a loop's steps; nothing where no operator ran."""
+        if not self.program.ops:
+            return {}
+        usage = self.memory
+        return {
+            "peak_bytes": usage.peak_bytes,
+            "first_step": _step(usage.first),
+            "later_steps": _step(usage.later),
         }
 
     def _layer(self, layer: Layer) -> dict[str, Json]:
@@ -214,6 +233,19 @@ class Weighing:
                 for phase in PHASES
             },
         }
+
+
+def _step(step: Timeline) -> dict[str, Json]:
+    peak = step.peak
+    return {
+        "peak_bytes": peak.bytes,
+        "operator": peak.operator,
+        "name": peak.name,
+        "scope": peak.scope,
+        "phase": peak.phase,
+        **{f"{category}_bytes": size for category, size in peak.by_category().items()},
+        "kept_bytes": step.kept,
+    }
 
 
 def _cost(cost: Cost) -> dict[str, Json]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from .sheet import Cell, Partial, Share, Sheet
+from .sheet import Cell, Level, Partial, Share, Sheet, Size
 
 SUFFIX = ".csv"
 
@@ -32,4 +32,8 @@ def value(cell: Cell) -> str | int:
         return f"{cell.tenths // 10}.{cell.tenths % 10}"
     if isinstance(cell, Partial):
         return cell.known
+    if isinstance(cell, Size):
+        return cell.bytes
+    if isinstance(cell, Level):
+        return f"{cell.tenths // 10}.{cell.tenths % 10}"
     return "" if cell is None else cell

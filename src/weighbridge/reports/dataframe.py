@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import WeighError
-from .sheet import Cell, Partial, Share, Sheet
+from .sheet import Cell, Level, Partial, Share, Sheet, Size
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -39,6 +39,8 @@ def render(sheet: Sheet) -> DataFrame:
 def _value(cell: Cell, words: bool) -> int | float | str:
     if cell is None:
         return "" if words else 0
-    if isinstance(cell, Share):
+    if isinstance(cell, Share | Level):
         return cell.tenths / 10
+    if isinstance(cell, Size):
+        return cell.bytes
     return cell.known if isinstance(cell, Partial) else cell

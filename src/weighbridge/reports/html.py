@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from .sheet import Cell, Column, Share, Sheet, text
+from .sheet import Cell, Column, Level, Share, Sheet, text
 
 SUFFIX = ".html"
 
@@ -53,13 +53,18 @@ def page(sheet: Sheet, *, title: str, footing: Sequence[str] = ()) -> str:
 
 def _row(name: str, cells: Sequence[Cell], columns: Sequence[Column]) -> str:
     inside = "".join(
-        _cell(text(cell), "td", left=_left(column), share=cell if isinstance(cell, Share) else None)
+        _cell(
+            text(cell),
+            "td",
+            left=_left(column),
+            share=cell if isinstance(cell, Share | Level) else None,
+        )
         for cell, column in zip(cells, columns, strict=True)
     )
     return f"<tr>{_cell(name, 'td', left=True)}{inside}</tr>"
 
 
-def _cell(value: str, tag: str, *, left: bool, share: Share | None = None) -> str:
+def _cell(value: str, tag: str, *, left: bool, share: Share | Level | None = None) -> str:
     place = ' class="l"' if left else ""
     length = f"{share.tenths / 10:.1f}%" if share else ""
     drawn = (

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..units import integer
+from ..units import integer, memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +46,31 @@ class Partial:
         return f"{integer(self.known)} + ?" if self.known else "?"
 
 
-Cell = int | str | Share | Partial | None
-"""A whole number, a text, a share, a count that is not whole, or nothing."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """Bytes: in full where a program reads them, three digits and a unit where a person does."""
+
+    bytes: int
+
+    @property
+    def text(self) -> str:
+        return memory(self.bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Level:
+    """How high something stands, in tenths of a percent of the highest; `mark` is written behind it."""
+
+    tenths: int
+    mark: str = ""
+
+    @property
+    def text(self) -> str:
+        return self.mark
+
+
+Cell = int | str | Share | Partial | Size | Level | None
+"""A whole number, a text, a share, a count that is not whole, bytes, a height, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +154,9 @@ def summed(cells: Sequence[Cell]) -> Cell:
     if any(isinstance(cell, Share) for cell in cells):
         parts = [cell for cell in cells if isinstance(cell, Share)]
         return Share(tenths=sum(p.tenths for p in parts), part=sum(p.part for p in parts))
+    sizes = [cell.bytes for cell in cells if isinstance(cell, Size)]
+    if sizes:
+        return Size(bytes=sum(sizes))
     whole = sum(cell for cell in cells if isinstance(cell, int))
     partial = [cell.known for cell in cells if isinstance(cell, Partial)]
     return Partial(known=whole + sum(partial)) if partial else whole

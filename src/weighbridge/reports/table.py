@@ -11,11 +11,13 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from .sheet import Cell, Column, Row, Share, Sheet, text
+from .sheet import Cell, Column, Level, Row, Share, Sheet, text
 
 GAP = "  "
 BAR = 4
 """Characters that a bar of 100 % takes."""
+CURVE = 24
+"""Characters that the highest point of a curve takes."""
 EIGHTHS = " ▏▎▍▌▋▊▉█"
 WIDEST_NAME = 48
 
@@ -159,6 +161,8 @@ def _name(row: Row) -> str:
 def _written(cell: Cell) -> str:
     if isinstance(cell, Share):
         return f"{bar(cell.tenths)} {cell.text:>7}"
+    if isinstance(cell, Level):
+        return f"{bar(cell.tenths, CURVE)} {cell.mark}".rstrip()
     return text(cell)
 
 
@@ -183,8 +187,8 @@ def _notes(row: Row, width: int | None) -> list[Line]:
     return lines
 
 
-def bar(tenths: int) -> str:
-    """A bar of BAR characters for a share in tenths of a percent; a sliver for what is above zero."""
-    eighths = min(max(-(-tenths * BAR * 8 // 1000), 0), BAR * 8)
+def bar(tenths: int, characters: int = BAR) -> str:
+    """A bar of so many characters for a share in tenths of a percent; a sliver for what is above zero."""
+    eighths = min(max(-(-tenths * characters * 8 // 1000), 0), characters * 8)
     full, rest = divmod(eighths, 8)
-    return (EIGHTHS[8] * full + (EIGHTHS[rest] if rest else "")).ljust(BAR)
+    return (EIGHTHS[8] * full + (EIGHTHS[rest] if rest else "")).ljust(characters)

@@ -11,7 +11,8 @@ A :class:`Report` prints as the table, shows as HTML in a notebook, and gives it
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.util import find_spec
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -25,11 +26,14 @@ from typing import (
 from . import frontends
 from .analyses.compute import CONVENTIONS, Compute, Convention, Uncounted
 from .analyses.layers import Layer
-from .analyses.memory.checkpointing import blocks_checkpointed
+from .analyses.memory.largest import Largest, Placed, Room, largest_batch
+from .analyses.memory.resident import Resident, capacity_of
+from .analyses.memory.timeline import lifetimes
 from .analyses.parameters import Parameters
 from .analyses.space import Space
 from .analyses.weighing import Json, Weighing
 from .errors import UsageError
+from .network import Network
 from .ops import Cost, Operator, rules
 from .program import Phase, Program
 from .reports import files
@@ -37,7 +41,9 @@ from .reports.layers import fitting_depth, layer_sheet
 from .reports.screen import coverage, framed, remarks, screen, title
 from .reports.sheet import Sheet
 from .reports.table import render, written
-from .settings import Inputs, Settings, examples, workload
+from .reports.verdict import record, verdicts
+from .rooms import On, backend, rooms
+from .settings import Inputs, Settings
 from .workload import Workload, check_choice
 
 if TYPE_CHECKING:
@@ -74,6 +80,9 @@ def weigh(
     model: str | Program | Module | Callable[..., object],
     inputs: Inputs | None = None,
     *,
+    on: On | None = None,
+    context: str | int | None = None,
+    alloc_conf: str | None = None,
     convention: Convention = "macs",
     strict: bool = False,
     **settings: Unpack[Settings],
@@ -86,6 +95,10 @@ def weigh(
         inputs: shapes without the batch axis; found where they can be when left out. For a module or a
             callable also its arguments themselves, nested as it takes them: example tensors (of which
             shape and dtype are used, batch axis included) and shapes in mappings and sequences.
+        on: devices to place the step on: 'rtx-4090', 'rtx-4090,a100-80gb', '24GiB', 'cpu:32GiB', 'here'. The
+            backend is theirs where they agree and none is asked for.
+        context: bytes that are taken beside tensors, or '512MiB', in place of what the devices' cards say.
+        alloc_conf: a value of PYTORCH_CUDA_ALLOC_CONF.
         convention: how totals are counted: 'macs', 'lecture', 'exact' or 'paper'.
         strict: refuse a weighing in which an operator was not counted.
         settings: how the network is used, such as `batch=32, train="adamw"`:
@@ -97,10 +110,16 @@ def weigh(
         StrictError: `strict`, and an operator has no rule.
     """
     check_choice("convention", convention, tuple(CONVENTIONS))
-    weighing = Weighing(program=_program(model, inputs, settings), convention=convention)
+    places = () if on is None else rooms(on, context=context, alloc_conf=alloc_conf)
+    kernels = {backend(room.device) for room in places}
+    if len(kernels) == 1 and "backend" not in settings:
+        settings["backend"] = kernels.pop()
+    network = Network(model, inputs)
+    program = network.program(network.workload(settings))
+    weighing = Weighing(program=program, convention=convention)
     if strict:
         weighing.check_strict()
-    return Report(weighing)
+    return Report(weighing, network, places)
 
 
 @final
@@ -110,8 +129,15 @@ class Report:
     Printed, it is the table; in a notebook, an HTML table. `weighing` holds the analyses.
     """
 
-    def __init__(self, weighing: Weighing) -> None:
+    def __init__(
+        self,
+        weighing: Weighing,
+        network: Network | None = None,
+        rooms: Sequence[Room] = (),
+    ) -> None:
         self.weighing = weighing
+        self._network = network or Network(weighing.program)
+        self._rooms = tuple(rooms)
 
     # -- queries ---------------------------------------------------------------------------------
 
@@ -151,6 +177,57 @@ class Report:
     def memory(self) -> Memory:
         """Tensors over the steps of a loop: `memory.peak_bytes`, `.categories`, `.timeline`, `.alive_at_peak`."""
         return self.weighing.memory
+
+    @cached_property
+    def placed(self) -> tuple[Placed, ...]:
+        """The step on each of the devices that were named, with the largest batch that fits there."""
+        return tuple(
+            Placed(
+                resident=self._resident(room),
+                largest=None if room.device.capacity_bytes is None else self._largest(room),
+            )
+            for room in self._rooms
+        )
+
+    def fits(
+        self, on: On, *, context: str | int | None = None, alloc_conf: str | None = None
+    ) -> Resident:
+        """What the step takes of a device; true where it surely fits: `if report.fits("a100-80gb"):`.
+
+        Raises:
+            UsageError: there is no such device, several are named, or nobody says how much memory it has.
+        """
+        room = _one(on, context, alloc_conf)
+        capacity_of(room.device)
+        return self._resident(room)
+
+    def largest_batch(
+        self, on: On, *, context: str | int | None = None, alloc_conf: str | None = None
+    ) -> Largest:
+        """The largest batch that fits on a device, with the loops built at it and after it.
+
+        Raises:
+            UsageError: as :meth:`fits` does, or the report is of a Program, which has one batch.
+        """
+        return self._largest(_one(on, context, alloc_conf))
+
+    def max_batch(
+        self, on: On, *, context: str | int | None = None, alloc_conf: str | None = None
+    ) -> int:
+        """The largest batch that fits on a device; 0 where none does. Raises as :meth:`largest_batch` does."""
+        return self.largest_batch(on, context=context, alloc_conf=alloc_conf).size
+
+    def _resident(self, room: Room) -> Resident:
+        if backend(room.device) == self.workload.backend or self._network.fixed:
+            return room.resident(self.memory.lifetimes)
+        program = self._network.program(self._workload_on(room))
+        return room.resident(lifetimes(program))
+
+    def _largest(self, room: Room) -> Largest:
+        return largest_batch(self._network.program, self._workload_on(room), room)
+
+    def _workload_on(self, room: Room) -> Workload:
+        return replace(self.workload, backend=backend(room.device))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -234,7 +311,8 @@ class Report:
         sheet = self.sheet(
             depth=self._depth(depth, each), each=each, columns=columns, formulas=formulas, by=by
         )
-        return screen(self.weighing, sheet, width=width, color=color)
+        above = verdicts(self.placed, width=width)
+        return screen(self.weighing, sheet, above=above, width=width, color=color)
 
     def tree(
         self, *, depth: int | None = None, width: int | None = None, color: bool = False
@@ -273,6 +351,8 @@ class Report:
         from .reports import memory
 
         body = memory.screen(self.weighing, round=step, depth=depth, width=width)
+        above = verdicts(self.placed, width=width)
+        body = (*above, (), *body) if above else body
         return framed(self.weighing, body, width=width, color=color)
 
     def save_memory(self, path: str | Path, by: MemoryBy = "step") -> None:
@@ -324,7 +404,12 @@ class Report:
 
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract `weighbridge/1` as plain data."""
-        return self.weighing.to_dict()
+        whole = self.weighing.to_dict()
+        return (
+            {**whole, "devices": [record(placed) for placed in self.placed]}
+            if self._rooms
+            else whole
+        )
 
     def to_json(self) -> str:
         """The JSON contract as text; every count a whole number in full."""
@@ -386,6 +471,21 @@ class Report:
 
     def _depth(self, depth: int | None, each: bool) -> int | None:
         return fitting_depth(self.weighing, merge=not each) if depth is None else depth
+
+
+def _one(on: On, context: str | int | None, alloc_conf: str | None) -> Room:
+    """The one device that is named.
+
+    Raises:
+        UsageError: there is no such device, or several are named.
+    """
+    room, *others = rooms(on, context=context, alloc_conf=alloc_conf)
+    if others:
+        raise UsageError(
+            f"{len(others) + 1} devices are named, and one is asked about",
+            f"one of them is {room.device.key or room.device.name}",
+        )
+    return room
 
 
 @final
@@ -542,47 +642,3 @@ def networks(frontend: str | None = None) -> dict[str, tuple[str, ...]]:
 def operators() -> tuple[Operator, ...]:
     """Every operator that has a rule."""
     return rules()
-
-
-def _program(
-    model: str | Program | Module | Callable[..., object],
-    inputs: Inputs | None,
-    settings: Settings,
-) -> Program:
-    """One step of the network, used as the settings say."""
-    arguments = None if isinstance(model, str | Program) else examples(inputs)
-    asked = workload(inputs if arguments is None else None, settings)
-    if isinstance(model, Program):
-        if asked not in (Workload(), model.workload):
-            raise UsageError(
-                "a Program has its workload already, and another one was asked for",
-                "give the settings where the Program is made",
-            )
-        return model
-    program = (
-        frontends.read(model, asked) if isinstance(model, str) else _traced(model, asked, arguments)
-    )
-    return blocks_checkpointed(program) if asked.checkpointing == "blocks" else program
-
-
-def _traced(
-    model: Module | Callable[..., object],
-    asked: Workload,
-    arguments: Mapping[str, object] | tuple[object, ...] | None,
-) -> Program:
-    if isinstance(model, type):
-        raise UsageError(
-            f"{model.__name__} is a class, and a network is wanted",
-            f"make one: weigh({model.__name__}(...))",
-        )
-    if not callable(model):
-        raise UsageError(
-            f"an object of type {type(model).__name__} is not a network",
-            "give a name, a line of notation, 'file.py:Name', a torch.nn.Module or a callable",
-        )
-    if find_spec("torch") is None:
-        raise UsageError("PyTorch is not installed", "try: pip install 'weighbridge[torch]'")
-    from .frontends import torch
-
-    name = getattr(model, "__name__", type(model).__name__)
-    return torch.trace(model, asked, network=name, source="python", examples=arguments)

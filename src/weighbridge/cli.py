@@ -63,7 +63,8 @@ Command = TypeVar("Command", bound=Callable[..., object])
 SECTIONS: Mapping[str, str] = {
     "inputs": "How it is used",
     "train": "How it is trained",
-    "learning_rule": "How it is used",
+    "on": "Where it is to run",
+    "learning_rule": "How it is counted",
     "depth": "What is shown",
     "as_json": "Where it goes",
 }
@@ -175,7 +176,7 @@ def _workload_options(command: Command) -> Command:
             help="amp-*: parameters as they are, operators under autocast. [the dtype's]",
         ),
         click.option(
-            "--backend", type=click.Choice(BACKENDS), default="cuda", help="Whose kernels run. [cuda]"
+            "--backend", type=click.Choice(BACKENDS), help="Whose kernels run. [the device's; cuda]"
         ),
         click.option(
             "--grad", "no_grad", flag_value=False, default=True,
@@ -213,6 +214,26 @@ def _workload_options(command: Command) -> Command:
         ),
         click.option("--per-sample-gradients", is_flag=True, help="Keep every sample's gradient."),
         click.option("--input-gradient", is_flag=True, help="Train with the inputs' gradient too."),
+    )  # fmt: skip
+    return _with(options, command)
+
+
+def _device_options(command: Command) -> Command:
+    """Where it is to run."""
+    options = (
+        click.option(
+            "--on", metavar="DEVICE,...", shell_complete=_complete_device,
+            help="Does it fit? rtx-4090, a size of memory such as 24GiB, cpu:32GiB. All: weigh devices.",
+        ),
+        click.option("--here", is_flag=True, help="On this machine: its memory and its GPUs."),
+        click.option(
+            "--context", metavar="SIZE",
+            help="Taken beside tensors, such as 512MiB; weigh probe measures it. [the device's card]",
+        ),
+        click.option(
+            "--alloc-conf", metavar="TEXT",
+            help="As PYTORCH_CUDA_ALLOC_CONF, such as expandable_segments:True.",
+        ),
     )  # fmt: skip
     return _with(options, command)
 
@@ -310,6 +331,7 @@ def main() -> None:
 )
 @click.argument("model", shell_complete=_complete_model)
 @_workload_options
+@_device_options
 @_counting_options
 @click.option(
     "--depth",
@@ -356,7 +378,8 @@ def model(
     _check_views(views, {"--columns": columns is not None, "--formulas": formulas, "--each": each})
     _check_output(output, text_of="--tree" if tree else "--space" if space else "", as_json=as_json)
     with _progress(model):
-        report = weigh(model, _read(inputs), **cast("Settings", settings))
+        report = weigh(model, _read(inputs), **_keywords(settings))
+        _ = report.placed  # works at it while it says so
     look = _look(output, width, color)
     choice: Choice = {"depth": depth, "columns": chosen, "formulas": formulas, "by": by}
     if each:
@@ -408,7 +431,7 @@ def compare(
 
     _check_output(output, text_of="", as_json=as_json)
     with _progress(", ".join(models)):
-        report = compare_models(models, _read(inputs), depth=depth, **cast("Settings", settings))
+        report = compare_models(models, _read(inputs), depth=depth, **_keywords(settings))
     if output is not None:
         report.save(output, by=by)
     elif as_json:
@@ -420,6 +443,7 @@ def compare(
 @main.command(short_help="Memory over a step: the curve, and what is alive at its peak.")
 @click.argument("model", shell_complete=_complete_model)
 @_workload_options
+@_device_options
 @click.option(
     "--step", type=click.Choice(("first", "later")), help="Which step. [the one with the peak]"
 )
@@ -455,7 +479,8 @@ def memory(
 
     _check_output(output, text_of="", as_json=as_json)
     with _progress(model):
-        report = weigh(model, _read(inputs), **cast("Settings", settings))
+        report = weigh(model, _read(inputs), **_keywords(settings))
+        _ = report.placed
     if output is not None:
         report.save_memory(output, by)
     elif as_json:
@@ -568,6 +593,14 @@ def _read(inputs: tuple[str, ...]) -> list[InputSpec] | None:
     from .settings import read_input
 
     return [read_input(text) for text in inputs] or None
+
+
+def _keywords(settings: Mapping[str, object]) -> Settings:
+    """The options as keywords: what was not given is left out, --here is a device."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if given.pop("here", False):
+        given["on"] = ",".join(filter(None, (str(given.get("on", "")), "here")))
+    return cast("Settings", given)
 
 
 class Look(TypedDict):

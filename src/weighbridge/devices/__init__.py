@@ -11,6 +11,7 @@ half a board here. What nobody publishes is left out, and reads None: unknown is
 
     load("rtx-4090").peak_flop_per_s("float16")     # 165.2e12, accumulated in float32
     parse("m2-max:64GiB").capacity_bytes            # the memory that the buyer chose
+    here()                                          # this machine's memory
     instances()                                     # what renting costs, dated
 
 Adding a device is adding a TOML file to `cards`; `docs/devices.md` describes the keys.
@@ -18,8 +19,9 @@ Adding a device is adding a TOML file to `cards`; `docs/devices.md` describes th
 
 from __future__ import annotations
 
-from .catalogue import load, load_all, names, parse
+from .catalogue import load, load_all, names, parse, size_of
 from .device import Device, Kind, Range, Rates, Source
+from .machine import gpu, gpus_by_driver, here
 from .prices import Instance, cheapest, instances, user_prices
 
 __all__ = [
@@ -30,10 +32,14 @@ __all__ = [
     "Rates",
     "Source",
     "cheapest",
+    "gpu",
+    "gpus_by_driver",
+    "here",
     "instances",
     "load",
     "load_all",
     "names",
     "parse",
+    "size_of",
     "user_prices",
 ]

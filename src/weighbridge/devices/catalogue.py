@@ -23,6 +23,10 @@ SIZES = {
 """Bytes of a unit. GB is 10**9 here as everywhere in the project; a card of '24 GB' holds 24 GiB."""
 
 
+CPU = Device(name="CPU", key="cpu", kind="cpu", backend="cpu", default_foreach=False)
+"""Any processor: what PyTorch does on a CPU is the same on all of them, and its memory is its buyer's choice."""
+
+
 def load(name: str) -> Device:
     """The device of that name: its key or an alias, in any case, with blanks or hyphens.
 
@@ -56,17 +60,20 @@ def names() -> tuple[str, ...]:
 def parse(text: str) -> Device:
     """What a person writes for a device: a name, a size of memory, or a name and the size it was bought with.
 
-        rtx-4090    24GiB    m2-max:64GiB    ryzen-9-7950x:32GiB
+        rtx-4090    24GiB    m2-max:64GiB    ryzen-9-7950x:32GiB    cpu    cpu:32GiB
 
     Raises:
         UsageError: there is no such device, or the size is none.
     """
     name, colon, size = text.partition(":")
+    device = CPU if slug(name) == CPU.key else None
     if colon:
-        return _with_memory(load(name), _bytes(size))
+        return _with_memory(device or load(name), size_of(size))
+    if device is not None:
+        return device
     if re.fullmatch(rf"[\d.]+ *({'|'.join(SIZES)})", text.strip().lower()) is None:
         return load(text)
-    return Device(name=memory(_bytes(text)), memory_bytes=_bytes(text))
+    return Device(name=memory(size_of(text)), memory_bytes=size_of(text))
 
 
 def slug(name: str) -> str:
@@ -88,7 +95,12 @@ def _with_memory(device: Device, size: int) -> Device:
     )
 
 
-def _bytes(text: str) -> int:
+def size_of(text: str) -> int:
+    """A size of memory in bytes: '24GiB'.
+
+    Raises:
+        UsageError: it is none.
+    """
     found = re.fullmatch(r"(\d+(?:\.\d+)?) *([a-z]+)", text.strip().lower())
     if found is None or found[2] not in SIZES or not float(found[1]):
         raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ..analyses.weighing import Weighing
 from ..ops import Cost
@@ -22,11 +22,17 @@ RUNGS: Mapping[str, str] = {
 
 
 def screen(
-    weighing: Weighing, sheet: Sheet, *, width: int | None = None, color: bool = False
+    weighing: Weighing,
+    sheet: Sheet,
+    *,
+    above: Sequence[Line] = (),
+    width: int | None = None,
+    color: bool = False,
 ) -> str:
-    """Everything that `weigh NETWORK` prints: heading, facts, the table, and the coverage."""
+    """Everything that `weigh NETWORK` prints: heading, verdicts, facts, the table, and the coverage."""
     blank: Line = ()
-    body = (*facts(weighing, width=width), blank, *render(sheet, width=width))
+    first = (*above, blank) if above else ()
+    body = (*first, *facts(weighing, width=width), blank, *render(sheet, width=width))
     return framed(weighing, body, width=width, color=color)
 
 

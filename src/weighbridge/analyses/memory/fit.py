@@ -8,53 +8,13 @@ network runs changes with the size there are no polynomials, and every size aske
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 from ...devices import Device
-from ...program import Program
 from ...workload import Workload
+from .largest import Binding, Largest
 from .resident import Resident
-from .timeline import Category, Peak
-
-Build = Callable[[Workload], Program]
-"""A network: its Program under any workload."""
-
-Axis = Literal["batch", "image size", "sequence length"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Binding:
-    """What takes most at the peak: a category, and of that category the module that holds most.
-
-    `scope_bytes` are the module's in that category, of the category's `bytes`, of the peak's `peak_bytes`.
-    """
-
-    category: Category
-    bytes: int
-    scope: str
-    scope_bytes: int
-    peak_bytes: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Largest:
-    """The largest size along an axis that fits, with everything else as the workload has it.
-
-    Sizes are looked at in steps of `step`; `size` is 0 where not even the smallest fits, and `binds` then
-    says what takes the memory. `at` is the loop built at `size`; `beyond` the loop built at `size + step`,
-    None where nobody asks further (the limit of the search, or the network cannot be built there).
-    `direct` says why each size was built, and is None where sizes followed by arithmetic.
-    """
-
-    axis: Axis
-    size: int
-    step: int
-    at: Resident | None
-    beyond: Resident | None
-    direct: str | None
-    binds: Binding | None
+from .timeline import Peak
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

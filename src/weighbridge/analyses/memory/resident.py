@@ -24,6 +24,13 @@ from .timeline import START, Category, Lifetime, held_as
 
 Answer = Literal["fits", "does not fit", "too close to call"]
 
+ALLOCATORS = ("cuda", "rocm")
+"""Backends whose memory PyTorch's caching allocator hands out; ROCm's is the same code."""
+
+CONTEXT_BYTES = (287_047_680, 600_000_000, 1_066_632_192)
+"""The context of a GPU of which no more than its memory is known: lazily loaded and empty, usual, eagerly loaded
+with kernels (pytorch pull request 86509, as on the cards)."""
+
 STAYS: frozenset[Category] = frozenset({"parameter", "buffer", "optimizer_state"})
 """What is allocated once, before or in the first round. Gradients that micro-steps add to stay too."""
 
@@ -60,18 +67,31 @@ class Resident:
     `allocated` are the tensors at the peak (PyTorch's max_memory_allocated), `reserved` what the allocator
     holds for them (max_memory_reserved), `outside` what is taken beside it, `total` both: what nvidia-smi
     shows, or the resident size of a process on the CPU. `out_of_memory` says what failed, if it does.
+    `capacity_bytes` and `answer` are None where nobody says how much memory the device has.
     `basis` says in one sentence what the interval rests on.
     """
 
     device: Device
-    capacity_bytes: int
+    capacity_bytes: int | None
     allocated: Interval
     reserved: Interval
     outside: Interval
     total: Interval
-    answer: Answer
+    answer: Answer | None
     out_of_memory: OutOfMemory | None
     basis: str
+
+    @property
+    def cached(self) -> bool:
+        """Whether an allocator holds more than tensors need: PyTorch's, on a GPU."""
+        return caches(self.device)
+
+    @property
+    def unused_share(self) -> float:
+        """The part of what the allocator holds at most that no tensor ever needed at once: fragmentation, 0 to 1."""
+        if not self.reserved.expected:
+            return 0.0
+        return 1 - self.allocated.expected / self.reserved.expected
 
     def __bool__(self) -> bool:
         """Whether it surely fits: `if report.fits("a100-80gb"): ...`."""
@@ -135,29 +155,16 @@ def _stays(life: Lifetime) -> bool:
 
 
 def resident(
-    lives: Sequence[Lifetime],
-    device: Device,
-    *,
-    settings: AllocatorSettings | None = None,
-    context: Interval | None = None,
+    lives: Sequence[Lifetime], device: Device, *, settings: AllocatorSettings | None = None
 ) -> Resident:
-    """What the loop of these lifetimes takes of the device; `context` in place of the card's.
-
-    Raises:
-        UsageError: nobody says how much memory the device has.
-    """
-    capacity = capacity_of(device)
-    if _caches(device):
-        return _on_cuda(lives, device, capacity, settings, context or _context(device))
-    return _elsewhere(lives, device, capacity)
+    """What the loop of these lifetimes takes of the device."""
+    if caches(device):
+        return _on_cuda(lives, device, settings)
+    return _elsewhere(lives, device)
 
 
 def fits(
-    lives: Sequence[Lifetime],
-    device: Device,
-    *,
-    settings: AllocatorSettings | None = None,
-    context: Interval | None = None,
+    lives: Sequence[Lifetime], device: Device, *, settings: AllocatorSettings | None = None
 ) -> bool:
     """Whether :func:`resident` answers 'fits', with no more work than that takes.
 
@@ -166,12 +173,13 @@ def fits(
     Raises:
         UsageError: nobody says how much memory the device has.
     """
-    if not _caches(device):
-        return resident(lives, device, context=context).answer == "fits"
-    outside = context or _context(device)
-    if live_bytes(lives) * (1 + KERNELS[1]) + outside.high > capacity_of(device):
+    capacity = capacity_of(device)
+    if not caches(device):
+        return resident(lives, device).answer == "fits"
+    outside = _outside(device)
+    if live_bytes(lives) * (1 + KERNELS[1]) + outside.high > capacity:
         return False
-    stream, capacity = _stream(lives, device), capacity_of(device)
+    stream = _stream(lives, device)
     return _played(stream, capacity, settings, outside.high, KERNELS[1]).out_of_memory is None
 
 
@@ -195,20 +203,22 @@ def capacity_of(device: Device) -> int:
     if device.capacity_bytes is None:
         raise UsageError(
             f"how much memory {device.name} has is its buyer's choice",
-            f"say it: --on {device.key}:32GiB",
+            f"say it, as in --on {device.key}:32GiB",
         )
     return device.capacity_bytes
 
 
-def _caches(device: Device) -> bool:
-    """Whether PyTorch's caching allocator hands out the device's memory."""
-    return device.kind == "gpu" and device.backend == "cuda"
+def caches(device: Device) -> bool:
+    """Whether PyTorch's caching allocator hands out the device's memory; of an unknown GPU it is taken to."""
+    return device.kind in ("gpu", "jetson") and device.backend in (*ALLOCATORS, None)
 
 
 def _stream(lives: Sequence[Lifetime], device: Device) -> list[Allocate | Free]:
-    """The events of the loop, the workspaces of cuBLAS before them."""
+    """The events of the loop, the workspaces of cuBLAS before them; inference has no thread of autograd."""
     workspace = device.cublas_workspace_bytes or 0
-    handles = [Allocate(_workspace(index), workspace) for index in range(BLAS_HANDLES)]
+    trains = any(life.category == "gradient" for life in lives)
+    count = BLAS_HANDLES if trains else 1
+    handles = [Allocate(_workspace(index), workspace) for index in range(count)]
     return [*handles, *events(lives)]
 
 
@@ -229,39 +239,35 @@ def _played(
 
 
 def _on_cuda(
-    lives: Sequence[Lifetime],
-    device: Device,
-    capacity: int,
-    settings: AllocatorSettings | None,
-    outside: Interval,
+    lives: Sequence[Lifetime], device: Device, settings: AllocatorSettings | None
 ) -> Resident:
-    stream = _stream(lives, device)
+    stream, outside, capacity = _stream(lives, device), _outside(device), device.capacity_bytes
     free = replay(stream, settings=settings)
     fewer, more = KERNELS
-    answer: Answer = "fits"
+    answer: Answer | None = None if capacity is None else "fits"
     failure: OutOfMemory | None = None  # what has room with more on top of it has room without
-    if _played(stream, capacity, settings, outside.high, more).out_of_memory is not None:
+    if (
+        capacity is not None
+        and _played(stream, capacity, settings, outside.high, more).out_of_memory is not None
+    ):
         best = _played(stream, capacity, settings, outside.low, -fewer)
         answer = "too close to call" if best.out_of_memory is None else "does not fit"
         failure = _played(stream, capacity, settings, outside.expected, 0.0).out_of_memory
-    allocated, reserved = free.stats.max_memory_allocated, free.stats.max_memory_reserved
-    held = _around(reserved)
+    held = _around(free.stats.max_memory_reserved)
     return Resident(
         device=device,
         capacity_bytes=capacity,
-        allocated=_around(allocated),
+        allocated=_around(free.stats.max_memory_allocated),
         reserved=held,
         outside=outside,
         total=held + outside,
         answer=answer,
         out_of_memory=failure,
-        basis=(
-            f"tensors -{fewer:.0%} to +{more:.0%}, through PyTorch's allocator; context from the card"
-        ),
+        basis=f"tensors -{fewer:.0%} to +{more:.0%}, replayed through PyTorch's allocator; the context's range",
     )
 
 
-def _elsewhere(lives: Sequence[Lifetime], device: Device, capacity: int) -> Resident:
+def _elsewhere(lives: Sequence[Lifetime], device: Device) -> Resident:
     """A device without a cache, whose memory the process itself shares."""
     live = most = 0
     sizes: dict[int, int] = {}
@@ -272,14 +278,15 @@ def _elsewhere(lives: Sequence[Lifetime], device: Device, capacity: int) -> Resi
             most = max(most, live)
         else:
             live -= sizes.pop(event.id)
-    low, usual, high = PROCESS_BYTES
-    outside = Interval(low=low, expected=usual, high=high)
+    outside, capacity = _outside(device), device.capacity_bytes
     total = _around(most) + outside
-    answer: Answer = "too close to call"
-    if total.high <= capacity:
-        answer = "fits"
-    elif total.low > capacity:
-        answer = "does not fit"
+    answer: Answer | None = None
+    if capacity is not None:
+        answer = "too close to call"
+        if total.high <= capacity:
+            answer = "fits"
+        elif total.low > capacity:
+            answer = "does not fit"
     return Resident(
         device=device,
         capacity_bytes=capacity,
@@ -289,15 +296,17 @@ def _elsewhere(lives: Sequence[Lifetime], device: Device, capacity: int) -> Resi
         total=total,
         answer=answer,
         out_of_memory=None,
-        basis=f"tensors -{KERNELS[0]:.0%} to +{KERNELS[1]:.0%}; a process with PyTorch beside them",
+        basis=f"tensors -{KERNELS[0]:.0%} to +{KERNELS[1]:.0%}; beside them a process with PyTorch",
     )
 
 
-def _context(device: Device) -> Interval:
-    found = device.context_bytes
-    if found is None:
-        return Interval(low=0, expected=0, high=0)
-    return Interval(low=int(found.low), expected=int(found.typical), high=int(found.high))
+def _outside(device: Device) -> Interval:
+    """What is taken beside tensors: a context on a GPU, the process itself elsewhere."""
+    if device.context_bytes is not None:
+        found = device.context_bytes
+        return Interval(low=int(found.low), expected=int(found.typical), high=int(found.high))
+    low, usual, high = CONTEXT_BYTES if caches(device) else PROCESS_BYTES
+    return Interval(low=low, expected=usual, high=high)
 
 
 def _around(size: int) -> Interval:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ...errors import WeighError
 from ...program import Program
-from .resident import live_bytes
 from .timeline import Lifetime, lifetimes
 
 
@@ -22,7 +22,7 @@ class UnscalableError(WeighError):
     """What the network runs changes with the size in a way that no polynomial of second degree has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Scaling:
     """The storages of a loop's body at any of the sizes `start`, `start + stride`, ...
 
@@ -48,13 +48,37 @@ class Scaling:
 
     def peak(self, size: int) -> int:
         """Bytes at the peak of a later round at a size. Raises as :meth:`at` does."""
-        return live_bytes(self.at(size))
+        steps, pairs = self._steps(size)
+        return max((v + steps * d + pairs * dd for v, d, dd in self._live), default=0)
 
-    def _bytes(self, size: int) -> Iterator[int]:
+    @cached_property
+    def _live(self) -> tuple[tuple[int, int, int], ...]:
+        """What is live at each moment at which that changes: a polynomial too, the sum of the storages'."""
+        change: dict[int, list[int]] = {}
+        for life, terms in zip(self.lifetimes, self.differences, strict=True):
+            birth = change.setdefault(max(life.birth, 0), [0, 0, 0])
+            for place, term in enumerate(terms):
+                birth[place] += term
+            if life.death is not None:
+                death = change.setdefault(life.death + 1, [0, 0, 0])
+                for place, term in enumerate(terms):
+                    death[place] -= term
+        total = [0, 0, 0]
+        found: dict[tuple[int, int, int], None] = {}
+        for index in sorted(change):
+            total = [held + term for held, term in zip(total, change[index], strict=True)]
+            found[(total[0], total[1], total[2])] = None
+        return tuple(found)
+
+    def _steps(self, size: int) -> tuple[int, int]:
+        """How many strides lie between the start and a size, and how many pairs of them."""
         steps, rest = divmod(size - self.start, self.stride)
         if rest:
             raise WeighError(f"{size} is not {self.start} and a multiple of {self.stride} more")
-        pairs = steps * (steps - 1) // 2
+        return steps, steps * (steps - 1) // 2
+
+    def _bytes(self, size: int) -> Iterator[int]:
+        steps, pairs = self._steps(size)
         for value, first, second in self.differences:
             yield value + steps * first + pairs * second
 

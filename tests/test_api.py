@@ -437,9 +437,9 @@ def test_operators_are_listed():
 
 
 def test_a_callable_without_pytorch_is_told(monkeypatch):
-    from weighbridge import api
+    from weighbridge import network
 
-    monkeypatch.setattr(api, "find_spec", lambda name: None)
+    monkeypatch.setattr(network, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="PyTorch is not installed") as caught:
         weighbridge.weigh(lambda x: x, (3,))
     assert caught.value.hints == ("try: pip install 'weighbridge[torch]'",)

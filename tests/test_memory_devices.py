@@ -288,7 +288,8 @@ def test_pytorch_says_what_memory_a_gpu_offers(monkeypatch):
 
 
 def run(*arguments: str) -> str:
-    result = CliRunner().invoke(main, list(arguments), prog_name="weigh")
+    wide = {"COLUMNS": "200"}
+    result = CliRunner().invoke(main, list(arguments), env=wide, prog_name="weigh")
     assert result.exit_code == 0, result.output
     return result.output
 

@@ -12,6 +12,7 @@ from weighbridge.analyses.parameters import parameters  # noqa: E402
 from weighbridge.errors import UsageError, WeighError  # noqa: E402
 from weighbridge.frontends import timm  # noqa: E402
 from weighbridge.frontends import torchvision as frontend  # noqa: E402
+from weighbridge.frontends.torch import trace  # noqa: E402
 from weighbridge.workload import InputSpec, Workload  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -192,6 +193,28 @@ def test_a_detector_of_boxes_in_two_stages():
 @pytest.mark.parametrize("name", DETECTORS)
 def test_published_parameters_and_operations_of_detectors(name):
     finds_as_many_boxes_as_it_may(name)
+
+
+def test_a_deformable_convolution_learns():
+    ops = torchvision.ops
+
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.places = torch.nn.Conv2d(3, 18, 3, padding=1)
+            self.mask = torch.nn.Conv2d(3, 9, 3, padding=1)
+            self.read = ops.DeformConv2d(3, 4, 3, padding=1)
+
+        def forward(self, x):
+            return self.read(x, self.places(x), self.mask(x))
+
+    workload = Workload(inputs=(InputSpec(shape=(3, 8, 8)),), batch=2, mode="training", loss="mean")
+    found = compute(trace(Net(), workload, network="net", source="test"))
+    assert found.uncounted == ()
+    products = 2 * 64 * 27  # a channel: 2 images of 64 places, kernels of 3 x 3 x 3
+    assert found.forward.macs == products * (18 + 9 + 4)
+    # the kernels of all three; and what the deformable one read, whose gradient goes on to places and mask
+    assert found.backward.macs == products * (18 + 9 + 4) + products * 4
 
 
 def test_a_detector_does_not_train_without_boxes():

@@ -225,6 +225,15 @@ def by_hand() -> Iterator[Op]:
     offsets, mask = (2, 18, 8, 10), (2, 9, 8, 10)
     deformable = {"groups": 1, "use_mask": True}
     yield run("torchvision.deform_conv2d", image, (4, 6, 3, 3), offsets, mask, (4,), **deformable)
+    operands = (image, (4, 6, 3, 3), offsets, mask, (4,))
+    yield run("torchvision._deform_conv2d_backward", (2, 4, 8, 10), *operands, **deformable)
+    grid = {"pooled_height": 3, "pooled_width": 2}
+    for way, channels in (("roi", 6), ("ps_roi", 1)):
+        read, turned = (20, channels, 3, 2), {**origin, **grid}
+        yield run(f"torchvision.{way}_pool", image, (20, 5), **grid)
+        yield run(f"torchvision._{way}_pool_backward", read, (20, 5), read, **turned)
+    yield run("torchvision.ps_roi_align", image, (20, 5), **grid, sampling_ratio=2)
+    yield run("torchvision._ps_roi_align_backward", read, (20, 5), read, **turned, sampling_ratio=2)
     yield run("grid_sample", (2, 6, 4, 5, 6), (2, 3, 4, 5, 3), mode="bilinear")
     yield run("adaptive_max_pool", image, size=(3, 4))
     yield run("adaptive_max_pool", (2, 6, 8), size=(1,))
@@ -420,6 +429,7 @@ NO_BACKWARD = {
     "running_logsumexp", "smooth_upsample", "softshrink", "solve", "summed_matmul", "trilinear",
     "convolution_over_time", "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "embedding_bag", "extreme", "extremum", "gather", "glu",
     "grouped_matmul", "nonzero", "scatter", "sort", "torchvision.deform_conv2d", "torchvision.roi_align",
+    "torchvision.roi_pool", "torchvision.ps_roi_align", "torchvision.ps_roi_pool",
     "group_norm", "lerp", "mish", "negative", "norm", "mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "soft_margin_loss",
     "binary_cross_entropy_with_logits", "multi_margin_loss", "ctc_loss", "pow", "prelu", "product",
     "remainder", "round", "rsqrt", "running_extreme", "running_product", "running_sum", "softplus", "square", "transcendental", "variance", "where",

@@ -60,21 +60,26 @@ class NonMaximumSuppression(Operator):
 class RegionAlign(Operator):
     """An image read inside boxes, each a grid of bins, each bin the mean of a few samples.
 
-    Shapes: x (B, c, M, N), boxes (K, 5) -> (K, c, pooled_height, pooled_width)
+    Shapes: x (B, c, M, N), boxes (K, 5) -> (K, c, pooled_height, pooled_width); by position each bin reads
+            channels of its own, and c is fewer by as many as there are bins: -> the same, and which were read
     Attributes: `sampling_ratio`: samples a side of a bin, s; below 1 as many as it has pixels, counted as 1.
     Counts: s^2 samples a bin. A sample: a product and a sum for each coordinate, 2 subtractions and 4
             products for its weights, and a sum of 4 products a channel; then a bin's samples are added up
             and divided. A box: 4 coordinates scaled, 2 sides, divided by the bins.
-    Source: He et al. 2017 (Mask R-CNN), section 3.
+    Source: He et al. 2017 (Mask R-CNN), section 3; by position Li et al. 2017 (Light-Head R-CNN).
     """
 
-    kind = "torchvision.roi_align"
     family = "detection"
 
+    def __init__(self, kind: str, *, by_position: bool = False) -> None:
+        self.kind = kind
+        self.by_position = by_position
+
     def shapes(self, op: Op) -> tuple[Shape, ...]:
-        x, boxes = (tensor.shape for tensor in op.inputs[:2])
-        need(len(x) == 4 and len(boxes) == 2, f"an image {x} read inside boxes {boxes}")
-        return ((boxes[0], x[1], op.integer("pooled_height"), op.integer("pooled_width")),)
+        return _pooled(op, by_position=self.by_position)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (op.inputs[0].dtype, "int32")[: 1 + self.by_position]
 
     def arithmetic(self, op: Op) -> Cost:
         outputs, samples = product(op.outputs[0].shape), _samples(op)
@@ -85,7 +90,9 @@ class RegionAlign(Operator):
         )
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
-        return (("B", "c", "M", "N"), ("K", 5))
+        # A share of the channels is no polynomial of them.
+        channels = op.inputs[0].shape[1] if self.by_position else "c"
+        return (("B", channels, "M", "N"), ("K", 5))
 
 
 @final
@@ -96,12 +103,13 @@ class RegionAlignBackward(Operator):
     Counts: the places and weights again; a bin: a division, and 4 products a sample, each added.
     """
 
-    kind = "torchvision._roi_align_backward"
     family = "detection"
 
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
     def shapes(self, op: Op) -> tuple[Shape, ...]:
-        names = ("batch_size", "channels", "height", "width")
-        return (tuple(op.integer(name) for name in names),)
+        return (_image(op),)
 
     def arithmetic(self, op: Op) -> Cost:
         outputs, samples = op.inputs[0].elements, _samples(op)
@@ -112,7 +120,87 @@ class RegionAlignBackward(Operator):
         )
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
-        return (("K", "c", "P", "Q"), ("K", 5))
+        which = (("K", "c", "P", "Q"),) if len(op.inputs) == 3 else ()
+        return (("K", "c", "P", "Q"), ("K", 5), *which)
+
+
+@final
+class RegionPool(Operator):
+    """An image read inside boxes, each a grid of bins, each bin the largest or the mean of its pixels.
+
+    Shapes: x (B, c, M, N), boxes (K, 5) -> (K, c, pooled_height, pooled_width) twice, values and which were
+            read; by position each bin reads channels of its own, and c is fewer by as many as there are bins
+    Counts: a comparison or an addition a pixel and channel, for boxes as large as the image: the worst case,
+            since how large they are is in their values. Of means a division a bin.
+    Source: Girshick 2015 (Fast R-CNN), section 2.1; by position Dai et al. 2016 (R-FCN), equation 1.
+    """
+
+    family = "detection"
+
+    def __init__(self, kind: str, *, by_position: bool) -> None:
+        self.kind = kind
+        self.by_position = by_position
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return _pooled(op, by_position=self.by_position) * (1 if self.by_position else 2)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (op.inputs[0].dtype, "int32")
+
+    def arithmetic(self, op: Op) -> Cost:
+        boxes, channels = op.outputs[0].shape[:2]
+        read = boxes * channels * product(op.inputs[0].shape[2:])
+        if self.by_position:
+            return Cost(additions=read, divisions=product(op.outputs[0].shape))
+        return Cost(comparisons=read)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return (("B", op.inputs[0].shape[1], "M", "N"), ("K", 5))
+
+
+@final
+class RegionPoolBackward(Operator):
+    """The gradient of an image read inside boxes: each bin's on the pixel that it was, or on all of its own.
+
+    Shapes: dy (K, c, *bins), boxes (K, 5), which -> (batch_size, channels, height, width)
+    Counts: of the largest an addition a bin; of means a division a bin, and an addition a pixel and channel
+            for boxes as large as the image.
+    """
+
+    family = "detection"
+
+    def __init__(self, kind: str, *, by_position: bool) -> None:
+        self.kind = kind
+        self.by_position = by_position
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return (_image(op),)
+
+    def arithmetic(self, op: Op) -> Cost:
+        dy = op.inputs[0]
+        if not self.by_position:
+            return Cost(additions=dy.elements)
+        written = product(dy.shape[:2]) * product(_image(op)[2:])
+        return Cost(additions=written, divisions=dy.elements)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return (("K", "c", "P", "Q"), ("K", 5), ("K", "c", "P", "Q"))
+
+
+def _pooled(op: Op, *, by_position: bool) -> tuple[Shape, ...]:
+    """What is read inside boxes; by position with the channels that were read."""
+    x, boxes = (tensor.shape for tensor in op.inputs[:2])
+    need(len(x) == 4 and len(boxes) == 2, f"an image {x} read inside boxes {boxes}")
+    bins = (op.integer("pooled_height"), op.integer("pooled_width"))
+    if not by_position:
+        return ((boxes[0], x[1], *bins),)
+    need(x[1] % product(bins) == 0, f"{x[1]} channels for {product(bins)} bins")
+    return ((boxes[0], x[1] // product(bins), *bins),) * 2
+
+
+def _image(op: Op) -> Shape:
+    """The image whose gradient it is."""
+    return tuple(op.integer(name) for name in ("batch_size", "channels", "height", "width"))
 
 
 def _samples(op: Op) -> int:
@@ -150,9 +238,8 @@ class DeformableConvolution(Operator):
 
     def arithmetic(self, op: Op) -> Cost:
         x, w, offsets = (tensor.shape for tensor in op.inputs[:3])
-        outputs, places = product(op.outputs[0].shape), product(offsets) // 2
-        read = product((x[0], x[1], *w[2:], *offsets[2:]))
-        masked = read if op.flag("use_mask") else 0
+        outputs = product(op.outputs[0].shape)
+        places, read, masked = _reads(x, w, offsets, masked=op.flag("use_mask"))
         return contraction(outputs * product(w[1:]), outputs, addends=outputs) + Cost(
             multiplications=4 * places + TAPS * read + masked,
             additions=4 * places + (TAPS - 1) * read,
@@ -163,4 +250,63 @@ class DeformableConvolution(Operator):
         return tuple(tensor.shape for tensor in op.inputs)
 
 
-register(NonMaximumSuppression(), RegionAlign(), RegionAlignBackward(), DeformableConvolution())
+@final
+class DeformableConvolutionBackward(Operator):
+    """The gradients of a deformable convolution: of image, kernel, places, mask and bias.
+
+    Shapes: dy (B, k, P, Q), x, w, offsets, mask, bias -> one of the shape of each after dy
+    Counts: two products of forward's size: dY with W, a number c for each that forward read, and dY with
+            what forward read, which is interpolated again. Then, of each number read: c by its four
+            weights, added to four pixels; c by the slopes along both axes (2 subtractions, 2 products, an
+            addition each), added up over a place's channels; with a mask, c by the mask, and the value
+            interpolated, by c, added up over channels. The bias' is the sum of dY.
+    Source: Dai et al. 2017, equations 6 and 7; with a mask Zhu et al. 2019, equation 1.
+    """
+
+    kind = "torchvision._deform_conv2d_backward"
+    family = "detection"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return tuple(tensor.shape for tensor in op.inputs[1:6])
+
+    def arithmetic(self, op: Op) -> Cost:
+        dy, x, w, offsets, _, bias = (tensor.shape for tensor in op.inputs[:6])
+        macs = product(dy) * product(w[1:])
+        with_mask = op.flag("use_mask")
+        places, read, masked = _reads(x, w, offsets, masked=with_mask)
+        to_weight = contraction(macs, product(w))
+        to_columns = contraction(macs, read)
+        again = Cost(
+            multiplications=4 * places + TAPS * read + masked,
+            additions=4 * places + (TAPS - 1) * read,
+        )
+        to_pixels = Cost(multiplications=TAPS * read + masked, additions=TAPS * read)
+        # 2 axes: 2 products of a difference and their sum, times c, summed over channels
+        to_places = Cost(multiplications=6 * read, additions=6 * read + 2 * (read - places))
+        to_mask = Cost(multiplications=masked, additions=read - places if with_mask else 0)
+        to_bias = Cost(additions=product(dy) - product(bias))
+        return Cost.total((to_weight, to_columns, again, to_pixels, to_places, to_mask, to_bias))
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        return tuple(tensor.shape for tensor in op.inputs)
+
+
+def _reads(x: Shape, w: Shape, offsets: Shape, *, masked: bool) -> tuple[int, int, int]:
+    """Places between pixels, the numbers that are interpolated there, and those that a mask multiplies."""
+    read = product((x[0], x[1], *w[2:], *offsets[2:]))
+    return product(offsets) // 2, read, read if masked else 0
+
+
+register(
+    NonMaximumSuppression(),
+    RegionAlign("torchvision.roi_align"),
+    RegionAlign("torchvision.ps_roi_align", by_position=True),
+    RegionAlignBackward("torchvision._roi_align_backward"),
+    RegionAlignBackward("torchvision._ps_roi_align_backward"),
+    RegionPool("torchvision.roi_pool", by_position=False),
+    RegionPool("torchvision.ps_roi_pool", by_position=True),
+    RegionPoolBackward("torchvision._roi_pool_backward", by_position=False),
+    RegionPoolBackward("torchvision._ps_roi_pool_backward", by_position=True),
+    DeformableConvolution(),
+    DeformableConvolutionBackward(),
+)

@@ -6,6 +6,7 @@ import gc
 import random
 import warnings
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 
 from weighbridge.analyses.compute import compute, op_costs  # noqa: E402
+from weighbridge.analyses.memory.timeline import timeline  # noqa: E402
 from weighbridge.analyses.parameters import parameters  # noqa: E402
 from weighbridge.errors import UsageError, WeighError  # noqa: E402
 from weighbridge.frontends.torch import trace  # noqa: E402
@@ -550,13 +552,19 @@ def arithmetic(cost):
         ("rmsprop", {}, (0, 0, 0, 0)),
         ("adam", {}, (0, 0, 0, 0)),
         ("adamw", {}, (0, 0, 0, 0)),
+        ("nadam", {}, (0, 0, 0, 0)),
+        ("radam", {}, (0, 0, 0, 0)),
+        ("adamax", {"weight_decay": 0.1}, (0, 0, 0, 0)),
+        ("adadelta", {}, (0, 0, 0, 0)),
+        ("rprop", {}, (0, 0, 0, 0)),
+        ("asgd", {}, (0, 0, 0, 0)),
         # PyTorch scales g*g by one before it adds it to the sum
         ("adagrad", {}, (1, 0, 0, 0)),
     ],
 )  # fmt: skip
 def test_an_update_by_pytorch_is_the_update_of_the_rule(name, settings, difference):
     """Every multiplication, addition, division and root of the rule, an element of the parameter."""
-    chosen = optimizer(name, **settings)
+    chosen = replace(optimizer(name, **settings), implementation="single")
     net = nn.Linear(30, 20, bias=False)
     program = traced(net, (30,), mode="training", optimizer=chosen)
     found = compute(program).update
@@ -570,10 +578,69 @@ def test_an_update_by_pytorch_is_the_update_of_the_rule(name, settings, differen
 def test_updates_belong_to_the_module_of_the_parameter():
     net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 2, bias=False))
     program = traced(net, (4,), mode="training", optimizer=optimizer("momentum"))
-    # the buffer is scaled, then the gradient and then the update added
+    # the buffers are scaled, then the gradients and then the updates added, list by list
     assert [(op.scope, op.kind) for op in program.phase("update")] == [
-        ("0", "mul"), ("0", "add"), ("0", "add"), ("1", "mul"), ("1", "add"), ("1", "add")
+        ("0", "mul"), ("1", "mul"), ("0", "add"), ("1", "add"), ("0", "add"), ("1", "add")
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "implementation", "temporaries"),
+    [
+        # Adam: the roots of all second moments (100 + 200 numbers); one root, beside it the one over its
+        # correction, and the root before, which its variable still names (2 x 200 + 100); none in one kernel
+        ("adam", "foreach", 300),
+        ("adam", "single", 500),
+        ("adam", "fused", 0),
+        ("adam", "auto", 300),
+        # SGD writes in place, however it is run
+        ("momentum", "foreach", 0),
+        ("momentum", "single", 0),
+        ("momentum", "fused", 0),
+        # rmsprop: the roots; nobody has one kernel for it
+        ("rmsprop", "foreach", 300),
+        # NAdam: the roots, and for a moment nothing else
+        ("nadam", "foreach", 300),
+    ],
+)
+def test_temporaries_of_an_update(name, implementation, temporaries):
+    """Numbers beside parameters, gradients and state while weights of 10 x 10 and 20 x 10 are updated."""
+    net = nn.Sequential(nn.Linear(10, 10, bias=False), nn.Linear(10, 20, bias=False))
+    chosen = replace(optimizer(name), implementation=implementation)
+    program = traced(net, (10,), mode="training", optimizer=chosen)
+    found = timeline(program)
+    peak = max(
+        sum(
+            found.categories[kind][at]
+            for kind in ("temporary", "workspace")
+            if kind in found.categories
+        )
+        for at, op in enumerate(program.ops)
+        if op.phase == "update"
+    )
+    assert peak == 4 * temporaries
+
+
+def test_a_fused_update_is_one_operator_and_counts_its_steps_itself():
+    net = nn.Sequential(nn.Linear(10, 10, bias=False), nn.Linear(10, 20, bias=False))
+    chosen = replace(optimizer("adamw"), implementation="fused")
+    program = traced(net, (10,), mode="training", optimizer=chosen)
+    assert [op.kind for op in program.phase("update")] == ["add", "add", "fused_adamw_update"]
+    state = {t.storage: t.bytes for t in program.tensors if t.role == "optimizer_state"}
+    assert sum(state.values()) == 8 * 300 + 2 * 4  # two moments; a step's number each
+
+
+@pytest.mark.parametrize(
+    ("name", "implementation", "message"),
+    [
+        ("rmsprop", "fused", "PyTorch has no fused rmsprop"),
+        ("lion", "foreach", "PyTorch has no lion: it is updated parameter by parameter"),
+    ],
+)
+def test_implementations_that_there_are_not(name, implementation, message):
+    chosen = replace(optimizer(name), implementation=implementation)
+    with pytest.raises(UsageError, match=message):
+        traced(nn.Linear(3, 3), (3,), mode="training", optimizer=chosen)
 
 
 @pytest.mark.parametrize("name", ["lion", "adam8bit"])

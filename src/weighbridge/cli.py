@@ -185,8 +185,8 @@ def _workload_options(command: Command) -> Command:
         click.option("--strict", is_flag=True, help="Exit with 3 if an operator was not counted."),
         click.option(
             "--train", metavar="OPTIMIZER",
-            help="A training step with sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, "
-            "adafactor, lion or adam8bit. Without it: inference.",
+            help="A training step with sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, nadam, radam, "
+            "adamax, adadelta, rprop, asgd, adafactor, lion or adam8bit. Without it: inference.",
         ),
         click.option("--momentum", type=float, metavar="M", help="For sgd and rmsprop."),
         click.option("--nesterov", is_flag=True, help="For sgd with momentum."),

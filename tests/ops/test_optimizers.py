@@ -29,6 +29,12 @@ def state_bytes(name: str, shape: tuple[int, ...] = SHAPE, **settings: float) ->
         ("adam", 8 * N),
         ("adamw", 8 * N),
         ("lion", 4 * N),
+        ("nadam", 8 * N),
+        ("radam", 8 * N),
+        ("adamax", 8 * N),
+        ("adadelta", 8 * N),
+        ("rprop", 8 * N),  # the gradient before and a step's size
+        ("asgd", 4 * N),  # the average
         ("adafactor", 4 * (128 + 64)),  # a number a row and a number a column
         ("adam8bit", 2 * (N + 4 * (N // 256))),  # two bytes a number, and two scales a block of 256
     ],
@@ -96,6 +102,7 @@ def test_amsgrad_keeps_and_compares_the_largest_moment() -> None:
     ("name", "settings", "message"),
     [
         ("adm", {}, "no optimizer is called 'adm'"),
+        ("lbfgs", {}, "lbfgs is not one update a step: what it does depends on values"),
         ("adam", {"momentum": 0.9}, "adam has no momentum"),
         ("rmsprop", {"nesterov": True}, "rmsprop has no nesterov"),
         ("sgd", {"nesterov": True}, "nesterov needs a momentum"),

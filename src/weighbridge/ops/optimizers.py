@@ -252,6 +252,37 @@ def _lion(n: int, settings: Settings) -> Cost:
     return _work(n, mul=5, add=3, cmp=1) + _decoupled_decay(n, settings)
 
 
+def _adadelta(n: int, settings: Settings) -> Cost:
+    # s = a s + (1-a) g*g; sqrt(s + e); sqrt(d + e) / that * g; d = a d + (1-a) of its square; p - rate * that
+    return _work(n, mul=8, add=5, div=1, root=2) + _decay(n, settings)
+
+
+def _adamax(n: int, settings: Settings) -> Cost:
+    # m + (1-b1) * (g - m); max(b2 * u, |g| + eps); p - rate * m / u
+    return _work(n, mul=3, add=4, cmp=1, div=1) + _decay(n, settings)
+
+
+def _nadam(n: int, settings: Settings) -> Cost:
+    # Adam's moments; sqrt(v / c) + eps; p less a multiple of g / that and one of m / that
+    return _work(n, mul=6, add=6, div=3, root=1) + _decay(n, settings)
+
+
+def _radam(n: int, settings: Settings) -> Cost:
+    # Adam's moments; m / c; sqrt(v) + eps, its reciprocal scaled; three factors of the update; p less that
+    return _work(n, mul=9, add=5, div=2, root=1) + _decay(n, settings)
+
+
+def _rprop(n: int, settings: Settings) -> Cost:
+    # g times g before, compared with 0 in three ways; the size times eta, clamped at both ends; g is dropped
+    # where the sign has turned; p less the sign of g by the size
+    return _work(n, mul=4, add=1, cmp=6)
+
+
+def _asgd(n: int, settings: Settings) -> Cost:
+    # p * (1 - decay * rate); p - rate * g; the average is a copy until averaging starts
+    return _work(n, mul=2, add=1) + _decay(n, settings)
+
+
 def _decayed(settings: Settings) -> int:
     """Whether g + decay * p is a tensor of its own."""
     return 1 if settings.get("weight_decay") else 0
@@ -302,6 +333,37 @@ UPDATES: Mapping[str, Update] = {
         scratch=lambda settings: (2, 1),  # as Adam; the decay is in place
         defaults={"weight_decay": 0.01},
     ),
+    "nadam": Update(
+        "nadam", formula="Adam whose first moment looks one step ahead, as Nesterov's does",
+        source="Dozat 2016", states=_copies("exp_avg", "exp_avg_sq"), counts=_nadam,
+        scratch=lambda settings: (2 + _decayed(settings), 1),  # v over its correction; the root of that
+    ),
+    "radam": Update(
+        "radam", formula="Adam, its rate rectified by how well the second moment is known",
+        source="Liu et al. 2020, Algorithm 2", states=_copies("exp_avg", "exp_avg_sq"), counts=_radam,
+        # the corrected moment, that times the rate; the root, its reciprocal, that scaled
+        scratch=lambda settings: (5 + _decayed(settings), 1),
+    ),
+    "adamax": Update(
+        "adamax", formula="u = max(b u, |g|); p - rate * m / u",
+        source="Kingma and Ba 2015, Algorithm 2", states=_copies("exp_avg", "exp_inf"), counts=_adamax,
+        scratch=lambda settings: (1 + _decayed(settings), 0),  # the gradient's size
+    ),
+    "adadelta": Update(
+        "adadelta", formula="p - rate * g * sqrt(d + eps) / sqrt(s + eps)",
+        source="Zeiler 2012, Algorithm 1", states=_copies("square_avg", "acc_delta"), counts=_adadelta,
+        scratch=lambda settings: (2 + _decayed(settings), 2),  # both roots, named until the next ones
+    ),
+    "rprop": Update(
+        "rprop", formula="each element's own step grows while its gradient keeps its sign",
+        source="Riedmiller and Braun 1993", states=_copies("prev", "step_size"), counts=_rprop,
+        scratch=lambda settings: (3, 2),  # the signs, a copy of the gradient; its sign
+    ),
+    "asgd": Update(
+        "asgd", formula="SGD, and an average of the parameters",
+        source="Polyak and Juditsky 1992", states=_copies("ax"), counts=_asgd,
+        scratch=lambda settings: (_decayed(settings), 0),
+    ),
     "adafactor": Update(
         "adafactor", formula="Adam's second moment as row and column sums, no first moment",
         source="Shazeer and Stern 2018, Algorithm 4", states=_adafactor_states, counts=_adafactor,
@@ -334,6 +396,11 @@ def optimizer(name: str, **settings: float | bool) -> Optimizer:
     """
     known = (*UPDATES, *SYNONYMS)
     key = name.lower()
+    if key in ("lbfgs", "sparseadam"):
+        raise UsageError(
+            f"{name} is not one update a step: what it does depends on values",
+            f"there are: {', '.join(known)}",
+        )
     if key not in known:
         near = nearest(name, known)
         raise UsageError(

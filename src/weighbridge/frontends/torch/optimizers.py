@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import UsageError
-from ...ops.optimizers import UPDATES, optimizer_states, update
-from ...workload import Optimizer
+from ...ops.optimizers import FUSED, UPDATES, optimizer_states, update
+from ...workload import Backend, Optimizer
 from .recording import Recorder
 
 CLASSES: Mapping[str, str] = {
@@ -19,6 +22,12 @@ CLASSES: Mapping[str, str] = {
     "rmsprop": "RMSprop",
     "adam": "Adam",
     "adamw": "AdamW",
+    "nadam": "NAdam",
+    "radam": "RAdam",
+    "adamax": "Adamax",
+    "adadelta": "Adadelta",
+    "rprop": "Rprop",
+    "asgd": "ASGD",
     "adafactor": "Adafactor",
 }
 """Rules that `torch.optim` has, by the class that runs them."""
@@ -27,47 +36,80 @@ RATE = 0.01
 """Any learning rate other than 0 and 1 runs the same operators."""
 
 
+STEPS = 1000.0
+"""How many steps were taken before the one that is recorded: RAdam's first ones are unlike the others."""
+
 _ON_THE_HOST = frozenset({"step", "mu_product"})
-"""State that PyTorch keeps on the host: how often a parameter was updated."""
+"""State that PyTorch keeps on the host: how often a parameter was updated. A fused kernel reads it."""
 
 
 def prepare(
-    recorder: Recorder, chosen: Optimizer, parameters: Mapping[str, nn.Parameter]
+    recorder: Recorder,
+    chosen: Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    backend: Backend,
 ) -> Callable[[], None]:
     """The optimizer's step, to be called when gradients are there; its state is as earlier steps left it.
 
     State is declared for every trainable parameter; an operator that reads it shows that it is used.
 
     Raises:
-        UsageError: there is no such optimizer.
+        UsageError: there is no such optimizer, or it is not implemented so.
     """
     if chosen.name not in UPDATES:
         raise UsageError(f"no optimizer is called {chosen.name!r}")
     trained = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
     if chosen.name not in CLASSES:
+        if chosen.implementation not in ("auto", "single"):
+            raise UsageError(
+                f"PyTorch has no {chosen.name}: it is updated parameter by parameter, "
+                f"and {chosen.implementation} was asked for",
+                "leave the implementation out",
+            )
         return partial(_ours, recorder, chosen, trained)
+    if chosen.implementation == "fused" and chosen.name not in FUSED:
+        raise UsageError(f"PyTorch has no fused {chosen.name}", f"it has fused: {', '.join(FUSED)}")
     if not trained:
         return _nothing
-    optimizer = _torch_optimizer(chosen, trained.values())
-    with recorder.muted(), recorder.stepping():
+    with recorder.muted(), recorder.stepping(), _fused_on(recorder.home):
+        optimizer = _torch_optimizer(chosen, trained.values(), backend)
         _take_first_step(optimizer, trained.values())
+    on_the_host = frozenset() if chosen.implementation == "fused" else _ON_THE_HOST
     for name, tensor in trained.items():
         owner = name.rpartition(".")[0]
         for key, state in optimizer.state[tensor].items():
             if not isinstance(state, Tensor) or state.device.type != recorder.home:
                 continue
-            if key in _ON_THE_HOST:
+            if key in on_the_host:
                 recorder.leave_to_host(state)
             else:
                 recorder.declare(state, "optimizer_state", name=f"{name}.{key}", owner=owner)
     return partial(_theirs, recorder, optimizer, trained)
 
 
-def _torch_optimizer(chosen: Optimizer, trained: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-    # One parameter after the other, as the rules count them and as CPUs run them.
+def _torch_optimizer(
+    chosen: Optimizer, trained: Iterable[nn.Parameter], backend: Backend
+) -> torch.optim.Optimizer:
+    """PyTorch's, implemented as was asked for, or as PyTorch chooses on the backend."""
+    implementation = chosen.implementation
+    if implementation == "auto":
+        implementation = "foreach" if backend == "cuda" else "single"
     make = getattr(torch.optim, CLASSES[chosen.name])
-    made: torch.optim.Optimizer = make(list(trained), lr=RATE, foreach=False, **chosen.settings)
+    how = {"fused": True} if implementation == "fused" else {"foreach": implementation == "foreach"}
+    made: torch.optim.Optimizer = make(list(trained), lr=RATE, **how, **chosen.settings)
     return made
+
+
+@contextmanager
+def _fused_on(device: str) -> Iterator[None]:
+    """Lets PyTorch's optimizers be fused on a device that has no such kernels: none of them is run."""
+    module: Any = import_module("torch.optim.optimizer")
+    before = module._get_fused_kernels_supported_devices
+    module._get_fused_kernels_supported_devices = lambda: [*before(), device]
+    try:
+        yield
+    finally:
+        module._get_fused_kernels_supported_devices = before
 
 
 def _take_first_step(optimizer: torch.optim.Optimizer, trained: Iterable[nn.Parameter]) -> None:
@@ -78,6 +120,9 @@ def _take_first_step(optimizer: torch.optim.Optimizer, trained: Iterable[nn.Para
     optimizer.step()
     for tensor, gradient in held:
         tensor.grad = gradient
+        count = optimizer.state[tensor].get("step")
+        if isinstance(count, Tensor) and not count.is_meta:
+            count.fill_(STEPS)
 
 
 def _nothing() -> None:
@@ -97,7 +142,7 @@ def _theirs(
     recorder: Recorder, optimizer: torch.optim.Optimizer, trained: Mapping[str, nn.Parameter]
 ) -> None:
     _own_gradients(recorder, trained)
-    with recorder.stepping():
+    with recorder.stepping(), _fused_on(recorder.home):
         optimizer.step()
 
 

@@ -41,6 +41,9 @@ _KEPT: frozenset[Role] = frozenset({"parameter", "buffer", "input", "optimizer_s
 _ONE_DTYPE = frozenset({"matmul", "convolution"})
 """Kinds whose first two operands must be of one dtype."""
 
+_ONE_BY_ONE = torch._C.DispatchKey.CompositeExplicitAutograd
+"""The kernel of an operator over lists that runs it tensor by tensor."""
+
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
 
 Key = tuple[int, tuple[int, ...], torch.dtype, int, tuple[int, ...]]
@@ -118,6 +121,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Runs the operator, then writes it down."""
         kwargs = kwargs or {}
         how = translation_of(func)
+        if how.handling is Handling.SPREAD:
+            with self:  # which lists it takes is seen by its parts
+                return func._op_dk(_ONE_BY_ONE, *args, **kwargs)
         try:
             result = (
                 self._step_operator(func, how, types, args, kwargs)
@@ -140,11 +146,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any],
     ) -> object:
         """What an operator of an optimizer's step returns: itself where it is written in place."""
-        on_meta = bool(args) and isinstance(args[0], Values) and args[0].device.type == "meta"
-        if on_meta and func is _READS_A_VALUE:
+        first = tensors_in(args[:1])
+        if not first or first[0].device.type != "meta":
+            return _answer(func, types, args, kwargs)
+        if func is _READS_A_VALUE:
             return 1.0
-        if on_meta and how.in_place and how.written is None:
-            return args[0]
+        if how.in_place:
+            return args[0] if how.written is None else None
         return _answer(func, types, args, kwargs)
 
     def _record(
@@ -205,6 +213,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._made(tensor, self._default_role(index, results), anew=in_place)
             for index, tensor in enumerate(made)
         ]
+        if phase == "update":
+            for tensor in outputs:
+                self._owners.setdefault(tensor.storage, scope)
         self.ops.append(
             Op(
                 kind=kind,

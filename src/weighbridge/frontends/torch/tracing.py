@@ -41,7 +41,6 @@ Network = Callable[..., object]
 _NOT_YET = (
     "backend",
     "precision",
-    "implementation",
     "set_to_none",
     "no_grad",
     "per_sample_gradients",
@@ -268,7 +267,12 @@ class _Step:
                 self._backward(loss)  # which may run parts of forward again
             if self.workload.optimizer is not None:
                 self.doing = "the optimizer's step"
-                step = prepare(recorder, self.workload.optimizer, self.names.parameters)
+                step = prepare(
+                    recorder,
+                    self.workload.optimizer,
+                    self.names.parameters,
+                    self.workload.backend,
+                )
                 recorder.phase = "update"
                 step()
         return output

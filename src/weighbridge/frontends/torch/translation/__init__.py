@@ -43,6 +43,7 @@ class Handling(Enum):
 
     RECORDED = "recorded"
     ALLOCATES = "takes memory and writes nothing into it"
+    SPREAD = "runs one of the others on each tensor of its lists"
     IGNORED = "does nothing to tensors, or makes another handle to the same one"
 
 
@@ -127,6 +128,8 @@ def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
 def _handling(namespace: str, plain: str) -> Handling:
     if namespace in ("prim", "profiler") or plain in _IGNORED:
         return Handling.IGNORED
+    if plain.startswith("_foreach_"):
+        return Handling.SPREAD
     return Handling.ALLOCATES if plain in _ALLOCATES else Handling.RECORDED
 
 

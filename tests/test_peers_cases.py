@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 pytest.importorskip("benchmarks.peers", reason="run from the checkout: python -m pytest")
 
-from benchmarks.peers import asking
+from benchmarks.peers import asking, command
 from benchmarks.peers.asking import Answer
 from benchmarks.peers.cases import BY_NAME, CASES, Case
 from benchmarks.peers.report import write_into
@@ -44,14 +45,13 @@ def product_by_product(x: Any, weights: Any, *, offs: Any, bias: None = None) ->
 
 def built(case: Case, device: str = "meta"):
     pytest.importorskip("torch")
-    if case.name in ("gpt2", "conv1d-hf", "llama-cache", "moe-mixtral"):
+    if case.name in ("bert-base", "gpt2", "conv1d-hf", "llama-cache", "moe-mixtral"):
         pytest.importorskip("transformers")
     if case.name in ("vit_b_16", "resnet50"):
         pytest.importorskip("torchvision")
-    from benchmarks.peers.networks import Recipe
     from benchmarks.peers.networks import built as build
 
-    return build(Recipe(build=case.build), device=device)
+    return build(case.build, device=device)
 
 
 @pytest.mark.torch
@@ -94,6 +94,8 @@ def test_published_figures() -> None:
     assert BY_NAME["vit_b_16"].params == 86_567_656
     assert BY_NAME["resnet50"].params == 25_557_032
     assert BY_NAME["gpt2"].params == 124_439_808
+    # Devlin et al. 2019: 110M
+    assert round(BY_NAME["bert-base"].params, -7) == 110_000_000
     assert [round(BY_NAME[name].macs / 1e9, 3) for name in ("resnet50", "vit_b_16")] == [
         4.089,
         17.564,
@@ -115,6 +117,100 @@ def test_no_two_reasons_come_to_the_same_number(name: str) -> None:
         *case.readings.values(),
     ]
     assert len(totals) == len(set(totals))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("name", "macs", "params"),
+    [
+        # 6 kernels of 25 on 28*28, 16 of 6*25 on 10*10, then 400-120-84-10; a bias a map and a neuron
+        ("lenet", 6 * 25 * 784 + 16 * 150 * 100 + 400 * 120 + 120 * 84 + 84 * 10,
+         6 * 26 + 16 * 151 + 401 * 120 + 121 * 84 + 85 * 10),
+        # 96 kernels of 3*121 on 55*55; 256 over half of 96, 25 each, on 27*27; on 13*13 384 of 256*9, 384
+        # and 256 of half of 384, 9 each; 9216-4096-4096-1000. Krizhevsky et al. 2012 say 60 million parameters.
+        ("alexnet-2012",
+         96 * 363 * 3025 + 256 * 48 * 25 * 729 + (384 * 256 + 384 * 192 + 256 * 192) * 9 * 169
+         + 9216 * 4096 + 4096 * 4096 + 4096 * 1000,
+         96 * 364 + 256 * 1201 + 384 * 2305 + 384 * 1729 + 256 * 1729 + 9217 * 4096 + 4097 * 4096 + 4097 * 1000),
+    ],
+)  # fmt: skip
+def test_a_network_of_the_zoo_is_built_of_pytorchs_layers(
+    name: str, macs: int, params: int
+) -> None:
+    pytest.importorskip("torchvision")
+    from benchmarks.peers.names import case_of
+    from benchmarks.peers.tools import BY_NAME as TOOLS
+
+    case = case_of(name)
+    assert (case.macs, case.params) == (macs, params)
+    counted = TOOLS["weighbridge"].load()(*built(case))
+    assert (counted.macs, counted.params) == (macs, params)
+
+
+@pytest.mark.torch
+def test_every_network_of_the_zoo_can_be_asked_about() -> None:
+    pytest.importorskip("torchvision")
+    from benchmarks.peers.names import case_of
+
+    from weighbridge.frontends import zoo
+
+    kinds = {family: case_of(f"zoo:{names[-1]}") for family, names in zoo.FAMILIES.items()}
+    assert {family: case.params for family, case in kinds.items()} == {
+        "lenet": 60_000,  # LeCun et al. 1998, section II.B
+        "alexnet": 60_965_224,
+        "vgg": 143_678_248,  # torchvision's vgg19_bn
+        "googlenet": 6_624_904,  # torchvision's, without its heads
+        "resnet": 60_192_808,  # torchvision's resnet152
+        "densenet": 28_681_000,  # torchvision's densenet161
+        "mobilenet": 3_504_872,  # torchvision's mobilenet_v2
+        "vit": 86_567_656,
+        "bert": 109_482_240,
+        "gpt2": 124_439_808,
+    }
+
+
+@pytest.mark.torch
+def test_a_network_of_torchvision_stands_beside_its_published_figures() -> None:
+    pytest.importorskip("torchvision")
+    from benchmarks.peers.names import case_of
+
+    detector = case_of("fasterrcnn_resnet50_fpn")
+    assert (detector.macs, detector.params) == (134_380_000_000, 41_755_286)
+    flow = case_of("torchvision:raft_large")
+    assert flow.title == "raft_large of torchvision, 3 x 512 x 512 and 3 x 512 x 512"
+    module, (image,) = built(case_of("regnet_y_400mf"))  # which can only be built with data
+    assert {each.device.type for each in (image, *module.parameters())} == {"meta"}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["resnet5"], "no case or network 'resnet5'; nearest: resnet50, "),
+        (["zoo:resnet5"], "no case or network 'zoo:resnet5'; nearest: resnet50, "),
+        (["qqqqqqqq"], "no case or network 'qqqqqqqq'\n  cases: attention, "),
+        (["timm:vit"], "no library 'timm'; the networks are torchvision's and the zoo's\n"),
+        (["lstm", "--tool", "foo"], "no tool 'foo'\n  there are: weighbridge, "),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_a_sentence(
+    arguments: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip("torchvision")
+    monkeypatch.setattr(command, "python", lambda: Path(sys.executable))
+    assert command.main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_tools_that_are_not_installed_are_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "python", lambda: tmp_path / "python")
+    assert command.main(["lstm"]) == 2
+    assert "python -m benchmarks.peers.install" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -171,8 +267,8 @@ def test_a_process_answers_and_outlives_what_fails_in_it(monkeypatch: pytest.Mon
         late = asked.ask("weighbridge", "lstm", device="meta", timeout=0.001)
         told = asked.ask("weighbridge", "tied", device="meta", repeats=2)
     assert failed.error is not None
-    assert "Unknown model no_such_network" in failed.error
-    assert late.error == "no answer in 0.001 s"
+    assert "KeyError: 'no_such_network'" in failed.error
+    assert late.error == "no answer in 0.001 CPU s"
     # 32 tokens, 64 wide, over 1,000 words; one matrix
     assert (told.macs, told.params, told.error) == (2_048_000, 64_000, None)
     assert len(told.cpu_seconds) == 2

@@ -49,14 +49,12 @@ class Workers:
         build: str,
         *,
         device: str,
-        size: int = 224,
         repeats: int = 1,
         timeout: float = 120,
     ) -> Answer:
         """One tool about one network, in a process forked for it."""
         question = {
             "build": build,
-            "size": size,
             "device": device,
             "repeats": repeats,
             "limit_bytes": LIMIT_BYTES,
@@ -74,7 +72,9 @@ class Workers:
         if not line or not BY_NAME[tool].forks:
             self._end(tool)
         if not line:
-            return Answer(device=device, stage="count", error=f"died, or took over {timeout:g} s")
+            return Answer(
+                device=device, stage="count", error=f"died, or took over {timeout:g} CPU s"
+            )
         return Answer(device=device, **json.loads(line))
 
     def end(self) -> None:

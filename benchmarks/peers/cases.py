@@ -1,6 +1,6 @@
 """What is weighed, and what it comes to: every expected number with its arithmetic.
 
-Nothing here imports a framework: `Case.build` names the function of `networks` that builds the case.
+Nothing here imports a framework: `Case.build` says what `networks` has to build for the case.
 T is the length of a sequence, D the width of a model, F that of its feed-forward layer, H heads,
 E experts. A product (m, n) by (n, k) is m*n*k MACs; a convolution is the size of its kernel over all
 channels times the positions it is applied to.
@@ -19,8 +19,7 @@ class Case:
     `macs` and `params` are derived by hand, or None where nobody did; `source` says how in a line.
     `conventions` holds totals that are right by another named convention. `readings` holds what another
     total would count: the number is the evidence for the reason, so no two reasons share one.
-    `digits` is how many decimals of a giga a published figure has, None for an exact one; `size` is the
-    image's, where `build` names a network of torchvision.
+    `digits` is how many decimals of a giga a published figure has, None for an exact one.
     """
 
     name: str
@@ -32,7 +31,6 @@ class Case:
     conventions: Mapping[int, str] = field(default_factory=dict)
     readings: Mapping[str, int] = field(default_factory=dict)
     digits: int | None = None
-    size: int = 224
 
 
 # -- attention: T = 1024, D = 512 -----------------------------------------------------------------
@@ -77,6 +75,14 @@ GPT2_HEAD = 128 * 768 * 50257  # 4,940,464,128
 # Embeddings of tokens and places, which the head shares; a block's four matrices with their biases
 # (3D + D + 4D + D) and two normalisations (2D each); the last normalisation.
 GPT2_PARAMS = (50257 + 1024) * 768 + 12 * (12 * 768 * 768 + 9 * 768 + 4 * 768) + 2 * 768
+
+# -- BERT base: D = 768, 12 blocks, 30,522 tokens, 512 places, 2 kinds of segment; here T = 512 --------------
+
+# Blocks as GPT-2's, every token sees every other, and the pooler is one more D*D on the first token.
+BERT_BLOCKS = 12 * 12 * 768 * 768 * 512  # 43,486,543,872
+BERT_SQUARE = 12 * 2 * 512 * 512 * 768  # 4,831,838,208
+# Three embeddings and their normalisation; blocks as GPT-2's; the pooler with its bias.
+BERT_PARAMS = (30522 + 512 + 2 + 2) * 768 + 12 * (12 * 768 * 768 + 13 * 768) + 768 * 769
 
 # -- ViT-B/16: D = 768, 14 * 14 patches of 16 * 16 * 3 and a class token, 12 blocks --------------------
 
@@ -284,6 +290,15 @@ CASES: tuple[Case, ...] = (
         },
     ),
     Case(
+        name="bert-base",
+        title="BERT base of transformers, T = 512",
+        build="bert_base",
+        macs=BERT_BLOCKS + BERT_SQUARE + 768 * 768,  # 48,318,971,904
+        params=BERT_PARAMS,  # 109,482,240
+        source="12·(12·D²·T + 2·T²·D) + D²",
+        readings={NO_ATTENTION: BERT_BLOCKS + 768 * 768},
+    ),
+    Case(
         name="llama-cache",
         title="Llama of transformers, two layers, grouped queries, a cache in the output, T = 128",
         build="llama_small",
@@ -297,7 +312,7 @@ CASES: tuple[Case, ...] = (
     Case(
         name="vit_b_16",
         title="ViT-B/16 of torchvision, 224 x 224",
-        build="vit_b_16",
+        build="torchvision:vit_b_16",
         macs=VIT_PATCHES + VIT_MLP + VIT_PROJECTIONS + VIT_SQUARE + VIT_HEAD,  # 17,563,828,224
         # patches with a bias; class token; places; blocks as GPT-2's; last norm; head
         params=(768 * 769) + 768 + 197 * 768 + 12 * (12 * 768 * 768 + 13 * 768)
@@ -350,7 +365,7 @@ CASES: tuple[Case, ...] = (
     Case(
         name="resnet50",
         title="ResNet-50 of torchvision, 224 x 224",
-        build="resnet50",
+        build="torchvision:resnet50",
         macs=RESNET50_MACS,  # 4,089,184,256
         params=RESNET50_PARAMS,  # 25,557,032
         source="He et al. 2016, Table 1, block by block (see `cases.resnet50`)",

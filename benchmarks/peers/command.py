@@ -14,8 +14,12 @@ from benchmarks.peers import report, speed
 from benchmarks.peers.asking import Answer, workers
 from benchmarks.peers.cases import BY_NAME, CASES, Case
 from benchmarks.peers.install import python
+from benchmarks.peers.names import case_of
 from benchmarks.peers.tools import BY_NAME as TOOLS_BY_NAME
 from benchmarks.peers.tools import TOOLS, Tool
+
+REPEATS = 2
+"""Calls that a tool gets on a case: the first loads what is loaded late, the second is the analysis."""
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -30,9 +34,12 @@ def main(arguments: Sequence[str] = ()) -> int:
     if asked.speed:
         return _speed(tools, asked)
     try:
-        cases = [_case(name) for name in asked.cases] or list(CASES)
+        cases = [case_of(name) for name in asked.cases] or list(CASES)
     except LookupError as error:
-        return _refuse(str(error), f"cases: {', '.join(BY_NAME)}; or a torchvision network's name")
+        return _refuse(
+            str(error),
+            f"cases: {', '.join(BY_NAME)}; networks: weigh networks torchvision (or zoo)",
+        )
     return _truth(cases, tools, asked)
 
 
@@ -42,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         description="Every counter side by side, who is right and why the others differ.",
         epilog=f"cases: {', '.join(BY_NAME)}",
     )
-    parser.add_argument("cases", nargs="*", help="cases or torchvision names; all cases if none")
+    parser.add_argument(
+        "cases", nargs="*", help="cases, or networks of torchvision or the zoo; all cases if none"
+    )
     parser.add_argument("--tool", action="append", default=[], help="only this tool; repeatable")
     parser.add_argument("--speed", action="store_true", help="ten networks against the clock")
     parser.add_argument("--rounds", type=int, default=3, help="turns that each tool gets (--speed)")
@@ -57,34 +66,6 @@ def _refuse(what: str, remedy: str) -> int:
     return 2
 
 
-def _case(name: str) -> Case:
-    """A case by name, or a classification network of torchvision with its published figures.
-
-    Raises:
-        LookupError: neither has that name.
-    """
-    return BY_NAME[name] if name in BY_NAME else _published(name)
-
-
-def _published(name: str) -> Case:
-    import torchvision
-
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        raise LookupError(f"no case {name!r}")
-    weights = torchvision.models.get_model_weights(name).DEFAULT
-    size = weights.transforms().crop_size[0]
-    return Case(
-        name=name,
-        title=f"torchvision's {name}, {size} x {size}",
-        build=name,
-        size=size,
-        macs=round(weights.meta["_ops"] * 1e9),
-        params=weights.meta["num_params"],
-        source=f"as torchvision publishes it with {weights}, to three decimals",
-        digits=3,
-    )
-
-
 def _truth(cases: Sequence[Case], tools: Sequence[Tool], asked: argparse.Namespace) -> int:
     console = _console()
     kept = report.read_answers(asked.kept) if asked.kept else {}
@@ -95,13 +76,14 @@ def _truth(cases: Sequence[Case], tools: Sequence[Tool], asked: argparse.Namespa
             found[case.name] = dict(kept.get(case.name, {}))
             for tool in track(turns, console=Console(stderr=True), description=case.name):
                 found[case.name][tool.name] = asking.ask(
-                    tool.name, case.build, size=case.size, device=tool.device, repeats=3
+                    tool.name, case.build, device=tool.device, repeats=REPEATS
                 )
             report.show_case(case, found[case.name], console)
             if asked.json:  # as it grows: the whole takes long, and --kept goes on from there
                 report.write_json(asked.json, found)
     if asked.page:
         answers = [(case, found[case.name]) for case in cases]
+        report.write_into(asked.page, "summary", report.summary_page(answers))
         report.write_into(asked.page, "truth", report.truth_page(answers))
     return 0
 

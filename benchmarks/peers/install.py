@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -21,6 +22,16 @@ REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 def python() -> Path:
     """The interpreter of the tools' environment."""
     return ENVIRONMENT / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+@cache
+def installed(package: str) -> str:
+    """The version of a package as the tools see it."""
+    code = f"from importlib.metadata import version; print(version({package!r}))"
+    asked = subprocess.run(
+        [str(python()), "-c", code], check=True, capture_output=True, text=True
+    )  # fmt: skip
+    return asked.stdout.strip()
 
 
 def main() -> int:

@@ -6,7 +6,7 @@ model no parameters, and that is not what these cases are about.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -257,10 +257,26 @@ def depthwise() -> Built:
     return convolutions, (torch.zeros(1, 64, 56, 56),)
 
 
-def torchvision_model(name: str, size: int = 224) -> Built:
-    import torchvision
+def torchvision_network(name: str) -> Built:
+    """As its published weights have it, with a batch of one of the inputs that they document.
 
-    return torchvision.models.get_model(name), (torch.zeros(1, 3, size, size),)
+    Detectors find as many boxes as they let through, which is what the published figures count.
+    """
+    from weighbridge.frontends import torchvision
+
+    inputs = torchvision.documented_inputs(name)
+    if torchvision.is_detector(name):
+        module, _ = torchvision.detector(name)
+    else:
+        module = torchvision.made(name, inputs)
+    return module, tuple(torch.zeros(1, *each.shape) for each in inputs)
+
+
+def zoo_network(name: str) -> Built:
+    from benchmarks.peers.described import module
+
+    network, shape = module(name)
+    return network, (torch.zeros(shape),)
 
 
 def bert_base() -> Built:
@@ -287,17 +303,22 @@ def llama_8b() -> Built:
     return LlamaForCausalLM(config), (torch.zeros(1, 2048, dtype=torch.int64),)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How a case is built: a function of this module, or a network of torchvision at an image size."""
-
-    build: str
-    size: int = 224
+LIBRARIES = {"torchvision": torchvision_network, "zoo": zoo_network}
 
 
-def built(recipe: Recipe, *, device: str) -> Built:
-    """The case on a device, in eval mode; `meta` gives tensors without data."""
-    function = globals().get(recipe.build)
-    with torch.device(device):
-        module, arguments = function() if function else torchvision_model(recipe.build, recipe.size)
+def built(build: str, *, device: str) -> Built:
+    """What a function of this module builds, or 'torchvision:NAME' or 'zoo:NAME', in eval mode on a device.
+
+    On 'meta', without data, also what can only be built with data.
+    """
+    library, _, name = build.rpartition(":")
+    make = partial(LIBRARIES[library], name) if library else globals()[build]
+    try:
+        with torch.device(device):
+            module, arguments = make()
+    except Exception:
+        if device != "meta":
+            raise
+        module, arguments = make()
+        module, arguments = module.to(device), tuple(each.to(device) for each in arguments)
     return module.eval(), arguments

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from benchmarks.peers.asking import Answer
 from benchmarks.peers.cases import Case
+from benchmarks.peers.install import installed
 from benchmarks.peers.tools import BY_NAME, Tool
 from benchmarks.peers.verdicts import Verdict, on_macs, on_params
 
@@ -75,15 +76,66 @@ def show_case(case: Case, answers: Mapping[str, Answer], console: Console) -> No
     console.print(table)
 
 
-def truth_page(found: Sequence[tuple[Case, Mapping[str, Answer]]]) -> str:
+Found = Sequence[tuple[Case, Mapping[str, Answer]]]
+"""What every tool answered on every case."""
+
+
+def summary_page(found: Found) -> str:
+    """How many cases each tool has right, and what it says where it has not, in Markdown."""
+    names = list(found[0][1])
+    heading = ("tool", "MACs right", "within 2 %", "wrong", "crashes", "parameters right")
+    table = [heading, *(_score(BY_NAME[name], found) for name in names)]
+    reasons = [f"- **{name}**: {why}" for name in names if (why := _reasons(BY_NAME[name], found))]
+    return f"{_markdown(table)}\n\n{_versions(names)}\n\n" + "\n".join(reasons)
+
+
+def _score(tool: Tool, found: Found) -> Row:
+    """The tool's row of the summary; a tool that counts no parameters has '-' there."""
+    answers = [(case, by_tool[tool.name]) for case, by_tool in found]
+    verdicts = [on_macs(answer, case) for case, answer in answers]
+    right = sum(verdict.right for verdict in verdicts)
+    crashes = sum(answer.error is not None for _, answer in answers)
+    near = sum(verdict.near for verdict in verdicts)
+    counts_params = any(answer.params is not None for _, answer in answers)
+    params = sum(on_params(answer, case) == "=" for case, answer in answers)
+    return (
+        tool.name,
+        f"**{right} of {len(found)}**",
+        f"{near}",
+        f"{len(found) - right - near - crashes}",
+        f"{crashes}",
+        f"{params} of {len(found)}" if counts_params else "-",
+    )
+
+
+def _reasons(tool: Tool, found: Found) -> str:
+    """'no rule for bmm (moe-bmm); ...': each reason once, with the cases that it explains."""
+    by_reason: dict[str, list[str]] = {}
+    for case, answers in found:
+        answer = answers[tool.name]
+        verdict = on_macs(answer, case, more=tool.more)
+        if not verdict.right:
+            why = verdict.why or _named(answer, verdict) or f"{verdict.word}, and why is not known"
+            by_reason.setdefault(why, []).append(f"[{case.name}](#{case.name})")
+    return "; ".join(f"{_escaped(why)} ({', '.join(cases)})" for why, cases in by_reason.items())
+
+
+def _versions(names: Sequence[str]) -> str:
+    """'torchinfo 1.8.0, ...', as they are installed with the tools."""
+    packages = dict.fromkeys(BY_NAME[name].package for name in names)
+    own = {package: installed(package) for package in packages if package != "weighbridge"}
+    return (
+        "Versions: " + ", ".join(f"{package} {version}" for package, version in own.items()) + "."
+    )
+
+
+def truth_page(found: Found) -> str:
     """The matrix of verdicts, and every case with its reasons, in Markdown."""
     names = list(found[0][1])
     matrix = [("case", *names)]
     for case, answers in found:
         words = (on_macs(answers[name], case).word for name in names)
         matrix.append((f"[{case.name}](#{case.name})", *words))
-    right = [sum(on_macs(answers[name], case).right for case, answers in found) for name in names]
-    matrix.append(("**right**", *(f"**{count} of {len(found)}**" for count in right)))
     parts = [_markdown(matrix)]
     for case, answers in found:
         parts.append(f"### {case.name}\n\n{_sentence(case)}\n\n{_case_table(case, answers)}")
@@ -92,8 +144,7 @@ def truth_page(found: Sequence[tuple[Case, Mapping[str, Answer]]]) -> str:
 
 def _sentence(case: Case) -> str:
     macs, params = case.macs or 0, case.params or 0
-    title = case.title[0].upper() + case.title[1:]
-    return f"{title}. By hand: **{macs:,} MACs** = {case.source}; {params:,} parameters."
+    return f"{case.title}. By hand: **{macs:,} MACs** = {case.source}; {params:,} parameters."
 
 
 def _case_table(case: Case, answers: Mapping[str, Answer]) -> str:
@@ -101,8 +152,13 @@ def _case_table(case: Case, answers: Mapping[str, Answer]) -> str:
 
 
 def _markdown(table: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in table]
+    lines = ["| " + " | ".join(map(_escaped, row)) + " |" for row in table]
     return "\n".join([lines[0], "|" + "---|" * len(table[0]), *lines[1:]])
+
+
+def _escaped(text: str) -> str:
+    """Text of a tool's, which may hold what Markdown takes for a column or a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;")
 
 
 def speed_rows(times: Mapping[str, Mapping[str, Sequence[Answer]]]) -> list[Row]:

@@ -21,7 +21,7 @@ REPEATS = 4
 
 
 TIMEOUT = 90
-"""Seconds for one tool on one network, building included."""
+"""CPU seconds for one tool on one network, building included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,17 +30,16 @@ class Network:
 
     name: str
     build: str
-    size: int = 224
 
 
 NETWORKS = (
-    Network(name="ResNet-18", build="resnet18"),
-    Network(name="ResNet-50", build="resnet50"),
-    Network(name="DenseNet-121", build="densenet121"),
-    Network(name="MobileNetV3 large", build="mobilenet_v3_large"),
-    Network(name="EfficientNet-B0", build="efficientnet_b0"),
-    Network(name="Swin-T", build="swin_t"),
-    Network(name="ViT-B/16", build="vit_b_16"),
+    Network(name="ResNet-18", build="torchvision:resnet18"),
+    Network(name="ResNet-50", build="torchvision:resnet50"),
+    Network(name="DenseNet-121", build="torchvision:densenet121"),
+    Network(name="MobileNetV3 large", build="torchvision:mobilenet_v3_large"),
+    Network(name="EfficientNet-B0", build="torchvision:efficientnet_b0"),
+    Network(name="Swin-T", build="torchvision:swin_t"),
+    Network(name="ViT-B/16", build="torchvision:vit_b_16"),
     Network(name="BERT base, T = 512", build="bert_base"),
     Network(name="GPT-2 medium, T = 1024", build="gpt2_medium"),
     Network(name="Llama 3 8B, T = 2048", build="llama_8b"),
@@ -81,7 +80,6 @@ def _ask(asking: Workers, tool: Tool, network: Network, device: str) -> Answer:
         tool.name,
         network.build,
         device=device,
-        size=network.size,
         repeats=REPEATS,
         timeout=TIMEOUT,
     )

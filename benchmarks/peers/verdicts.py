@@ -14,12 +14,14 @@ NEAR = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`word` is what to print: 'exact', 'half', 'crashes', ...; `right` whether the number stands."""
+    """`word` is what to print: 'exact', 'half', 'crashes', ...; `right` whether the number stands, `near`
+    whether it does but for what a tool adds beyond products."""
 
     word: str
     right: bool
     ratio: float | None
     why: str
+    near: bool = False
 
 
 def on_macs(answer: Answer, case: Case, *, more: str = "") -> Verdict:
@@ -42,7 +44,9 @@ def on_macs(answer: Answer, case: Case, *, more: str = "") -> Verdict:
         return Verdict(word=word, right=True, ratio=ratio, why=f"right by the convention {word!r}")
     if abs(ratio - 1) <= NEAR:
         word = f"{ratio - 1:+.2%}".replace("%", " %")
-        return Verdict(word=word, right=False, ratio=ratio, why=more if ratio > 1 else "")
+        return Verdict(
+            word=word, right=False, ratio=ratio, why=more if ratio > 1 else "", near=True
+        )
     if (convention := _nearest(answer.macs, case.conventions, case.macs)) is not None:
         return Verdict(word=f"~ {convention}", right=False, ratio=ratio, why=more)
     why = _nearest(answer.macs, {macs: why for why, macs in case.readings.items()}, case.macs) or ""

@@ -2,7 +2,7 @@
 A tool that refuses that is asked in the process itself, which then serves one network.
 
 Started by `asking` as `python -m benchmarks.peers.worker TOOL`. It reads questions from its input, a JSON
-object a line (build, size, device, repeats, limit_bytes, timeout, forks), and answers each with a line. So a crash,
+object a line (build, device, repeats, limit_bytes, timeout, forks), and answers each with a line. So a crash,
 a memory limit or a leak ends with the network that it happened with, and loading PyTorch and the tool,
 which takes longer than most analyses, is paid once.
 """
@@ -23,6 +23,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+PATIENCE = 10
+"""Seconds on the clock for one of a process; a machine that people work on is that slow, no tool is."""
+
 Question = Mapping[str, Any]
 Answer = dict[str, Any]
 
@@ -40,7 +43,6 @@ def main(tool: str) -> int:
         elif question["forks"]:
             answer = _in_a_fork(count, question)
         else:
-            signal.alarm(int(question["timeout"]))  # ends the process, which is an answer
             answer = _weighed(count, question)
         print(json.dumps(answer), file=replies, flush=True)
     return 0
@@ -77,7 +79,7 @@ def _load_late(count: Any, module: Any, tensor: Any) -> None:
 
 
 def _in_a_fork(count: Any, question: Question) -> Answer:
-    """The answer of a process of its own, which is killed when its time is over."""
+    """The answer of a process of its own, which ends when its time is over."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "answer.json")
         child = os.fork()
@@ -85,9 +87,11 @@ def _in_a_fork(count: Any, question: Question) -> Answer:
             # Gone without cleaning up what is not its own.
             file.write_text(json.dumps(_weighed(count, question)))
             os._exit(0)
-        status = _wait(child, question["timeout"])
+        status = _wait(child, PATIENCE * max(question["timeout"], 1))
+        if status == -signal.SIGPROF:
+            return {"stage": "count", "error": f"no answer in {question['timeout']:g} CPU s"}
         if status is None:
-            return {"stage": "count", "error": f"no answer in {question['timeout']:g} s"}
+            return {"stage": "count", "error": "waits for something, and does nothing"}
         if not file.exists():
             return {"stage": "count", "error": _died(status)}
         answer: Answer = json.loads(file.read_text())
@@ -114,7 +118,8 @@ def _died(status: int) -> str:
 
 
 def _weighed(count: Any, question: Question) -> Answer:
-    """Weighs one network; an exception is an answer."""
+    """Weighs one network; an exception is an answer, and so is a process that its time ends."""
+    signal.setitimer(signal.ITIMER_PROF, question["timeout"])
     answer: Answer = {"stage": "build"}
     try:
         _ask(count, question, answer)
@@ -127,16 +132,15 @@ def _weighed(count: Any, question: Question) -> Answer:
 def _ask(count: Any, question: Question, answer: Answer) -> None:
     import torch
 
-    from benchmarks.peers.networks import Recipe, built
+    from benchmarks.peers.networks import built
 
     torch.manual_seed(0)
-    recipe = Recipe(build=question["build"], size=question["size"])
-    module, arguments = built(recipe, device="meta")
+    module, arguments = built(question["build"], device="meta")
     if question["device"] != "meta":
         needed = sum(p.numel() * p.element_size() for p in module.parameters())
         if needed > question["limit_bytes"]:
             raise MemoryError(f"needs data: {needed / 2**30:.1f} GiB of weights")
-        module, arguments = built(recipe, device=question["device"])
+        module, arguments = built(question["build"], device=question["device"])
     answer["base_bytes"] = _peak_bytes()
     resource.setrlimit(resource.RLIMIT_DATA, (question["limit_bytes"], question["limit_bytes"]))
     answer["stage"] = "count"

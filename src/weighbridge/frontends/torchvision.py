@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
@@ -73,37 +73,42 @@ def read(name: str, workload: Workload) -> Program:
     from .torch import trace
     from .torch.building import build
 
-    family = _family(name)
-    if family == "detection" and workload.training:
+    if is_detector(name) and workload.training:
         raise WeighError(
             f"a training step of {name} needs boxes to learn, and there are none to make up",
             "weigh it without --train, or a step of your own: weighbridge.weigh(step)",
         )
     if not workload.inputs:
         workload = replace(workload, inputs=documented_inputs(name))
-    settings: dict[str, bool | int | None] = dict(_UNINITIALISED.get(name, {}))
-    if family == "vision_transformer":
-        # It has a place for each patch, so that the image's size is part of the network.
-        settings["image_size"] = workload.inputs[0].shape[-1]
-    if family == "segmentation":
-        settings["weights_backbone"] = None  # or it fetches some
-        # The published weights have the head that helps to train, which runs whenever it is there.
-        settings["aux_loss"] = None if name.startswith("lraspp") else True
     notes: tuple[str, ...] = ()
     if name == "googlenet" and not workload.training:
-        # The published weights come without the heads, which only training uses.
-        settings["aux_logits"] = False
         notes = ("without the auxiliary heads, which only training uses",)
-    if family == "quantization":
+    if _family(name) == "quantization":
         notes = ("weighed in floating point, as it is before quantisation",)
-    if family == "detection":
-        model, notes = _detector(name)
+    if is_detector(name):
+        model, notes = detector(name)
     else:
-        model = build(partial(_make, name, settings), f"torchvision:{name}")
+        make = partial(made, name, workload.inputs, training=workload.training)
+        model = build(make, f"torchvision:{name}")
     program = trace(
         model, workload, network=name, source=f"torchvision:{name}", frontend="torchvision"
     )
     return replace(program, warnings=(*program.warnings, *notes))
+
+
+def made(name: str, inputs: Sequence[InputSpec], *, training: bool = False) -> nn.Module:
+    """The network as its published weights have it, for these inputs; any but a detector."""
+    settings: dict[str, bool | int | None] = dict(_UNINITIALISED.get(name, {}))
+    if _family(name) == "vision_transformer":
+        # It has a place for each patch, so that the image's size is part of the network.
+        settings["image_size"] = inputs[0].shape[-1]
+    if _family(name) == "segmentation":
+        settings["weights_backbone"] = None  # or it fetches some
+        # The published weights have the head that helps to train, which runs whenever it is there.
+        settings["aux_loss"] = None if name.startswith("lraspp") else True
+    if name == "googlenet" and not training:
+        settings["aux_logits"] = False  # the published weights come without the heads
+    return _make(name, settings)
 
 
 def _make(name: str, settings: Mapping[str, Any]) -> nn.Module:
@@ -113,7 +118,12 @@ def _make(name: str, settings: Mapping[str, Any]) -> nn.Module:
     return model
 
 
-def _detector(name: str) -> tuple[nn.Module, tuple[str, ...]]:
+def is_detector(name: str) -> bool:
+    """Whether the network finds boxes, and so is one for :func:`detector`."""
+    return _family(name) == "detection"
+
+
+def detector(name: str) -> tuple[nn.Module, tuple[str, ...]]:
     """A detector that takes a batch of images and keeps as many boxes as it may, and a note that says so.
 
     It is built with data, of which the anchors are a part. What is suppressed depends on the weights: here

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from by_hand import cost, run
 from weighbridge.errors import ShapeError
 from weighbridge.ops import rule_of
-from weighbridge.program import AttributeValue, Op
+from weighbridge.program import AttributeValue, Op, Tensor
+from weighbridge.workload import Backend
 
 
 def convolve(
@@ -19,6 +22,29 @@ def convolve(
         "groups": 1, "transposed": False, "output_padding": (0,) * rank,
     }  # fmt: skip
     return run("convolution", x, w, *bias, **{**settings, **changes})
+
+
+def gradients(
+    x: tuple[int, ...],
+    w: tuple[int, ...],
+    y: tuple[int, ...],
+    mask: tuple[bool, bool, bool] = (True, True, False),
+) -> Op:
+    settings: dict[str, AttributeValue] = {"stride": (1, 1), "padding": (1, 1), "groups": 1}
+    return run("convolution_backward", y, x, w, mask=mask, **settings)
+
+
+def scratch(op: Op, backend: Backend) -> int:
+    rule = rule_of(op.kind)
+    assert rule is not None
+    return rule.scratch(op, backend).running
+
+
+def narrowed(op: Op) -> Op:
+    def half(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(replace(tensor, dtype="bfloat16") for tensor in tensors)
+
+    return replace(op, inputs=half(op.inputs), outputs=half(op.outputs))
 
 
 def test_a_neuron_multiplies_n_times_and_adds_n_times_with_its_bias() -> None:
@@ -138,3 +164,48 @@ def test_formulas_are_the_lectures() -> None:
     rule = rule_of("matmul")
     assert rule is not None
     assert rule.formulas(run("matmul", (1, 100), (100, 10), (10,)))["flops"].text == "2·B·n·k"
+
+
+def test_a_cpus_convolution_is_copied_into_blocks_of_channels() -> None:
+    # x (2,8,4,4), 16 kernels (8,3,3), y (2,16,4,4): 1,024, 4,608 and 2,048 bytes, each copied once
+    op = convolve((2, 8, 4, 4), (16, 8, 3, 3), padding=(1, 1))
+    assert scratch(op, "cpu") == 1024 + 4608 + 2048
+    assert scratch(op, "cuda") == 0  # cuDNN chooses, and does not say
+    # three channels are read as they lie, groups of channels need no copies
+    assert scratch(convolve((2, 3, 4, 4), (16, 3, 3, 3), padding=(1, 1)), "cpu") == 1728 + 2048
+    assert scratch(convolve((2, 8, 4, 4), (8, 2, 3, 3), padding=(1, 1), groups=4), "cpu") == 0
+    # each channel its own: 8 kernels of 3x3
+    depthwise = convolve((2, 8, 4, 4), (8, 1, 3, 3), padding=(1, 1), groups=8)
+    assert scratch(depthwise, "cpu") == 1024 + 288 + 1024
+
+
+def test_a_cpus_gradients_of_a_convolution_are_made_in_blocks_and_copied_out() -> None:
+    # As above, dx first: with copies of dy and weight, and dx itself in blocks. Then, beside dx, copies of x and dy
+    # and the kernels' gradient in blocks: 1,024 + (1,024 + 2,048 + 4,608). Then, x and dy let go of, that gradient
+    # twice: 1,024 + 2 * 4,608 = 10,240, the most. The results themselves are 1,024 + 4,608.
+    assert scratch(gradients((2, 8, 4, 4), (16, 8, 3, 3), (2, 16, 4, 4)), "cpu") == 10240 - 5632
+    # On a larger image the copies count more: x and dy are 16,384 and 32,768
+    assert scratch(gradients((2, 8, 16, 16), (16, 8, 3, 3), (2, 16, 16, 16)), "cpu") == 49152
+    # Of the kernels alone: the copies 1,024 + 2,048, or the gradient once more
+    kernels = gradients((2, 8, 4, 4), (16, 8, 3, 3), (2, 16, 4, 4), mask=(False, True, False))
+    assert scratch(kernels, "cpu") == 4608
+    # Of the input alone: copies of dy and weight
+    image = gradients((2, 8, 4, 4), (16, 8, 3, 3), (2, 16, 4, 4), mask=(True, False, False))
+    assert scratch(image, "cpu") == 2048 + 4608
+    assert scratch(image, "cuda") == 0
+
+
+def test_a_cpu_lays_out_small_convolutions_in_a_table() -> None:
+    # One image of 8 channels by a 3x3 kernel: 72 numbers for each of 16 places
+    assert scratch(convolve((1, 8, 4, 4), (16, 8, 3, 3), padding=(1, 1)), "cpu") == 72 * 16 * 4
+    back = gradients((1, 8, 4, 4), (16, 8, 3, 3), (1, 16, 4, 4))
+    assert scratch(back, "cpu") == 72 * 16 * 4
+    # A point is there already, unless places are skipped: 8 numbers for each of 4
+    assert scratch(convolve((1, 8, 4, 4), (16, 8, 1, 1)), "cpu") == 0
+    assert scratch(convolve((1, 8, 4, 4), (16, 8, 1, 1), stride=(2, 2)), "cpu") == 8 * 4 * 4
+    # 8 groups of one channel each: a table for one of them, and what they made until it is joined
+    grouped = convolve((2, 8, 4, 4), (8, 1, 3, 3), padding=(1, 1), groups=8)
+    assert scratch(narrowed(grouped), "cpu") == 2 * 9 * 16 * 2 + 2 * 8 * 16 * 2
+    # Transposed: the table has what every input spreads, 16 * 4 numbers of each of 16 places
+    spread = convolve((1, 8, 4, 4), (8, 16, 2, 2), stride=(2, 2), transposed=True)
+    assert scratch(spread, "cpu") == 64 * 16 * 4

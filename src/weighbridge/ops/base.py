@@ -18,6 +18,7 @@ from typing import Protocol
 from ..dims import Formula, Shape, formula, symbolic
 from ..errors import ShapeError
 from ..program import AttributeValue, Op, Tensor
+from ..workload import Backend
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +179,8 @@ class Operator(ABC):
         """Bytes read and written: every operand once, every result once."""
         return sum(t.bytes for t in op.inputs), sum(t.bytes for t in op.outputs)
 
-    def scratch(self, op: Op) -> Scratch:
-        """Memory that the operator takes beside its operands and results: none, unless the kind says."""
+    def scratch(self, op: Op, backend: Backend) -> Scratch:
+        """Memory that a backend's kernel takes beside operands and results: none, unless the kind says."""
         return Scratch()
 
     @property

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import final
 
-from ..dims import Shape, broadcast, product
+from ..dims import Shape, broadcast, bytes_of, product
 from ..errors import ShapeError
-from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, contraction, need, register
+from ..program import Op, Tensor
+from ..workload import Backend
+from .base import Cost, Emit, Gradients, Operator, Scratch, contraction, need, register
 from .movement import reshaped, sum_to
 
 
@@ -265,6 +266,8 @@ class Convolution(Operator):
             at stride 1 without padding (lecture L11). Products with padding count, as everywhere in
             the field. Transposed: every *input* is multiplied with k/groups * kernel weights.
     Backward: one operator, `convolution_backward`.
+    Scratch: on a CPU oneDNN's copies of x, weight and y in blocks of channels, or the table of PyTorch's own kernel;
+            on a GPU cuDNN's choice, not known here.
     Source: Dumoulin and Visin 2016, 'A guide to convolution arithmetic', for the output's size.
     """
 
@@ -312,6 +315,15 @@ class Convolution(Operator):
         sums = 0 if op.flag("transposed") else y.elements
         return contraction(macs, sums, addends=addends)
 
+    def scratch(self, op: Op, backend: Backend) -> Scratch:
+        if backend != "cpu":
+            return Scratch()
+        x, w = op.inputs[:2]
+        y = op.outputs[0]
+        if _runs_on_onednn(op, x, w):
+            return Scratch(running=sum(_copied(op, x, w, y)))
+        return Scratch(running=_table(op, x, w, y))
+
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         w = op.inputs[1].shape
         image = {1: ("M",), 2: ("M", "N"), 3: ("D", "M", "N")}[len(w) - 2]
@@ -346,6 +358,8 @@ class ConvolutionBackward(Operator):
     Counts: the products of the forward convolution once for x, once for the kernels. A kernel weight
             is a sum over the batch and the output's places; the gradient of the input is gathered into
             zeros, one addition a product; the bias' gradient is a sum.
+    Scratch: on a CPU oneDNN's copies: dy and weight while dx is made, then x and dy while that of the kernels is, each
+            in blocks of channels first and copied out last.
     Source: by definition (the adjoint of the convolution in each operand).
     """
 
@@ -370,6 +384,22 @@ class ConvolutionBackward(Operator):
         if db_wanted:
             cost += Cost(additions=dy.elements - dy.shape[1])
         return cost
+
+    def scratch(self, op: Op, backend: Backend) -> Scratch:
+        if backend != "cpu":
+            return Scratch()
+        dy, x, w = op.inputs
+        if not _runs_on_onednn(op, x, w):
+            return Scratch(running=_table(op, x, w, dy))
+        dx_wanted, dw_wanted, _ = _mask(op)
+        x_copy, w_copy, dy_copy = _copied(op, x, w, dy)
+        dx, dw = x.bytes if dx_wanted else 0, w.bytes if dw_wanted else 0
+        moments = [dx]
+        if dx_wanted:
+            moments += [dy_copy + w_copy + x.bytes, 2 * x.bytes]
+        if dw_wanted:
+            moments += [dx + x_copy + dy_copy + w_copy, dx + w_copy + w.bytes]
+        return Scratch(running=max(max(moments) - dx - dw, 0))
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         dy, x, w = op.inputs
@@ -400,6 +430,39 @@ class ConvolutionOverTime(Operator):
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         return (("T", "B", "c"), ("w", "c", "k"), ("k",))
+
+
+def _runs_on_onednn(op: Op, x: Tensor, w: Tensor) -> bool:
+    """Whether a CPU's convolution is oneDNN's: of float32, where that is worth its while, on more than one thread.
+
+    `ConvParams::use_mkldnn` in aten/src/ATen/native/Convolution.cpp. bfloat16 too where the CPU has instructions for
+    it, which is not assumed here.
+    """
+    grouped = op.integer("groups", 1) > 1
+    worth = grouped or x.shape[0] > 1 or min(w.shape[2:]) > 3 or x.elements > 20480
+    return x.dtype == "float32" and worth
+
+
+def _copied(op: Op, x: Tensor, w: Tensor, y: Tensor) -> tuple[int, int, int]:
+    """Bytes of x, weight and y that oneDNN copies into blocks of channels.
+
+    None where channels come in groups, unless each is its own; up to three channels are read as they lie.
+    """
+    if op.integer("groups", 1) not in (1, x.shape[1]):
+        return 0, 0, 0
+    return x.bytes if x.shape[1] > 3 else 0, w.bytes, y.bytes
+
+
+def _table(op: Op, x: Tensor, w: Tensor, y: Tensor) -> int:
+    """Bytes of the table (im2col) in which PyTorch's own CPU kernel lays out what every output sees.
+
+    A point sees what is there already. Groups run one after the other, and their results are joined.
+    """
+    joined = y.bytes if op.integer("groups", 1) > 1 else 0
+    if product(w.shape[2:]) == 1 and set(op.integers("stride")) == {1}:
+        return joined
+    places = product(x.shape[2:] if op.flag("transposed") else y.shape[2:])
+    return joined + bytes_of(x.shape[0] * product(w.shape[1:]) * places, x.dtype)
 
 
 def convolution_macs(x: Shape, w: Shape, y: Shape, *, transposed: bool) -> int:

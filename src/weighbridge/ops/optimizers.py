@@ -14,7 +14,7 @@ from typing import final
 from ..dims import Shape, product
 from ..errors import UsageError, nearest
 from ..program import Op, Tensor
-from ..workload import Optimizer
+from ..workload import Backend, Optimizer
 from .base import Cost, Operator, Scratch, register
 
 Settings = Mapping[str, float | bool]
@@ -81,7 +81,7 @@ class Update(Operator):
     def arithmetic(self, op: Op) -> Cost:
         return self.counts(op.inputs[0].elements, _settings(op))
 
-    def scratch(self, op: Op) -> Scratch:
+    def scratch(self, op: Op, backend: Backend) -> Scratch:
         """Temporaries of PyTorch's update of one parameter after the other (`foreach=False`)."""
         running, lingering = self.copies(_settings(op))
         size = op.inputs[0].bytes

@@ -228,7 +228,7 @@ def _scratch(program: Program) -> Iterator[Lifetime]:
         rule = rule_of(op.kind)
         if rule is None:
             continue
-        scratch = rule.scratch(op)
+        scratch = rule.scratch(op, program.workload.backend)
         for size, death in (
             (scratch.running - scratch.lingering, index),
             (scratch.lingering, min(index + 1, last)),

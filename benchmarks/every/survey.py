@@ -19,7 +19,7 @@ from benchmarks.every.weighing import Result, weigh
 
 FOLDER = Path("build/every")
 
-BATCH = 100
+BATCH = 200
 """Networks that one set of workers weighs."""
 
 

@@ -33,18 +33,27 @@ def traced(model, *shape, **settings):
 
 
 def on_both(model, work, monkeypatch):
-    """The program of the first rung, and that of the last, which is climbed to by a refusal of the first."""
+    """The program of the first rung, and that of the last, which is climbed to by a refusal of those without data.
+
+    Between the two is the rung with known values: where none are asked for, it is as the first.
+    """
     first = trace(model, work, network="net", source="test")
     started = tracing._Step._run
 
-    def refused(step):
-        if step.rung is rungs.META:
-            raise tracing.NeedsDataError("the network needs data to run", asked="the test")
-        return started(step)
+    def from_rung(refuses):
+        def run(step):
+            if refuses(step.rung):
+                raise tracing.NeedsDataError("the network needs data to run", asked="the test")
+            return started(step)
 
-    monkeypatch.setattr(tracing._Step, "_run", refused)
-    last = trace(model, work, network="net", source="test")
-    assert (first.rung, last.rung) == ("meta", "real")
+        monkeypatch.setattr(tracing._Step, "_run", run)
+        return trace(model, work, network="net", source="test")
+
+    between = from_rung(lambda rung: rung is rungs.META)
+    last = from_rung(lambda rung: not rung.with_data)
+    assert (first.rung, between.rung, last.rung) == ("meta", "meta", "real")
+    assert between.ops == first.ops
+    assert between.storages == first.storages
     return first, last
 
 

@@ -63,7 +63,7 @@ class Interception(TorchFunctionMode):
             Tensor.to: partial(_stay, rung.device),
             FROM_JAGGED: refused,
             **{each: partial(run_whole, recorder, each) for each in NETWORKS},
-            **(_without_data(recorder) if rung is META else {}),
+            **({} if rung.with_data else _without_data(recorder)),
         }
 
     def __torch_function__(
@@ -78,7 +78,7 @@ class Interception(TorchFunctionMode):
         if self.adopting:
             args, kwargs = tree_map_only(Tensor, self._adopted, (args, kwargs))
         if func in _CONSTRUCTORS:
-            made = func(*args, **{**kwargs, "device": self.rung.device})
+            made = self.rung.constructed(func, args, kwargs)
             if self.adopting and isinstance(made, Tensor):
                 self.recorder.tensor(made)  # or it would be taken for one that was there before
             return made

@@ -9,7 +9,7 @@ the strides.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import compress
@@ -46,6 +46,9 @@ _ONE_BY_ONE = torch._C.DispatchKey.CompositeExplicitAutograd
 
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
 
+Answer = Callable[[OpOverload, Iterable[type], tuple[Any, ...], dict[str, Any]], object]
+"""What an operator returns, of itself, the types of tensors that are none of PyTorch's own, and its arguments."""
+
 Key = tuple[int, tuple[int, ...], torch.dtype, int, tuple[int, ...]]
 
 
@@ -53,7 +56,7 @@ class MemoryLimitError(Exception):
     """A step on real data grew larger than it may."""
 
 
-def _answer(
+def answer_of(
     func: OpOverload, types: Iterable[type], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> object:
     """What the operator returns, without PyTorch's kernel where that is known (`shortcuts`)."""
@@ -84,11 +87,19 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     `phase` says which part of the step runs now; operators of autograd's are backward in any case.
     `home` is the device that the network lives on: what happens elsewhere is none of its own. With a
-    `limit`, tensors that together hold more bytes than that stop the run.
+    `limit`, tensors that together hold more bytes than that stop the run. `answer` runs an operator.
     """
 
-    def __init__(self, scopes: Scopes, *, home: str = "meta", limit: int | None = None) -> None:
+    def __init__(
+        self,
+        scopes: Scopes,
+        *,
+        home: str = "meta",
+        limit: int | None = None,
+        answer: Answer = answer_of,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._answer = answer
         self.scopes = scopes
         self.home = home
         self.limit = limit
@@ -128,7 +139,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             result = (
                 self._step_operator(func, how, types, args, kwargs)
                 if self._stepping
-                else _answer(func, types, args, kwargs)
+                else self._answer(func, types, args, kwargs)
             )
         except Exception as error:
             self._failure = (error, func)
@@ -148,12 +159,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """What an operator of an optimizer's step returns: itself where it is written in place."""
         first = tensors_in(args[:1])
         if not first or first[0].device.type != "meta":
-            return _answer(func, types, args, kwargs)
+            return self._answer(func, types, args, kwargs)
         if func is _READS_A_VALUE:
             return 1.0
         if how.in_place:
             return args[0] if how.written is None else None
-        return _answer(func, types, args, kwargs)
+        return self._answer(func, types, args, kwargs)
 
     def _record(
         self, how: Translation, args: tuple[Any, ...], kwargs: dict[str, Any], result: object

@@ -1,23 +1,24 @@
 """Rungs: what a network's tensors become before it runs, on the ladder from no data to some.
 
-`META` is the first rung: shapes and no data. Where a network asks for values there are none to give, and
-the step runs again on the `Real` rung: a copy on the CPU, weights and inputs included, drawn at random
-where nobody gave any. Fake tensors, which could stand between the two, are left out: they go on after
-`nonzero` or a mask with a size that is a symbol, so that no number comes out, and stop at `if x.sum() > 0`
-as meta does.
+`META` is the first rung: shapes and no data. Where a network asks for values the step runs again, first with
+those that follow from constants and examples (`known`), and where they do not answer, on the `Real` rung: a
+copy on the CPU, weights and inputs included, drawn at random where nobody gave any. Fake tensors, which
+could stand between the two, are left out: they go on after `nonzero` or a mask with a size that is a symbol,
+so that no number comes out, and stop at `if x.sum() > 0` as meta does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ...program import Storage
+from .recording import Answer, answer_of
 from .twin import on_meta, twin_of
 
 SHARE = 0.6
@@ -33,12 +34,15 @@ DEVIATION = 0.02
 class Rung(Protocol):
     """How tensors are made: copies of a network's, and the inputs that go in.
 
-    `name` is Program.rung, `device` where tensors live, `limit` the bytes that they may take together.
+    `name` is Program.rung, `device` where tensors live, `with_data` whether they hold any, `limit` the bytes that
+    they may take together, `answer` what an operator returns.
     """
 
     name: str
     device: torch.device
+    with_data: bool
     limit: int | None
+    answer: Answer
 
     def twin(self, model: nn.Module) -> nn.Module:
         """A copy of the module, the only one that is run."""
@@ -49,13 +53,20 @@ class Rung(Protocol):
     def made(self, shape: tuple[int, ...], dtype: torch.dtype, name: str) -> Tensor:
         """An input of that shape, for the argument of that name."""
 
+    def constructed(
+        self, make: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """What one of PyTorch's functions makes for the network (`zeros`), wherever that asked for it."""
+
 
 class Meta:
     """Shapes and no data."""
 
     name = "meta"
     device = torch.device("meta")
+    with_data = False
     limit: int | None = None
+    answer: Answer = staticmethod(answer_of)
 
     def twin(self, model: nn.Module) -> nn.Module:
         """A copy of the module on meta."""
@@ -68,6 +79,12 @@ class Meta:
     def made(self, shape: tuple[int, ...], dtype: torch.dtype, name: str) -> Tensor:
         """An input without data."""
         return torch.empty(shape, dtype=dtype, device="meta")
+
+    def constructed(
+        self, make: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """What one of PyTorch's functions makes for the network."""
+        return make(*args, **{**kwargs, "device": self.device})
 
 
 META = Meta()
@@ -82,6 +99,8 @@ class Real:
 
     name = "real"
     device = torch.device("cpu")
+    with_data = True
+    answer: Answer = staticmethod(answer_of)
 
     def __init__(self, model: object, limit: int) -> None:
         self.limit: int | None = limit
@@ -120,9 +139,20 @@ class Real:
         if dtype.is_floating_point or dtype.is_complex:
             return torch.randn(shape, dtype=torch.promote_types(dtype, torch.float32),
                                generator=self._generator).to(dtype)  # fmt: skip
-        if dtype == torch.bool or name.endswith("mask"):
+        if is_mask(dtype, name):
             return torch.ones(shape, dtype=dtype)
         return torch.randint(0, self._rows, shape, generator=self._generator).to(dtype)
+
+    def constructed(
+        self, make: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Any:
+        """What one of PyTorch's functions makes for the network."""
+        return make(*args, **{**kwargs, "device": self.device})
+
+
+def is_mask(dtype: torch.dtype, name: str) -> bool:
+    """Whether an input says what counts: all of it, where nobody says otherwise."""
+    return dtype == torch.bool or (name.endswith("mask") and not dtype.is_floating_point)
 
 
 def _without_data(module: nn.Module) -> bool:

@@ -26,6 +26,7 @@ from .flex import on_any_device
 from .inputs import DTYPES, Arguments, Examples, arguments
 from .interception import Interception
 from .kernels import named_kernels
+from .known import Known
 from .loss import loss_of
 from .nested import without_nested_tensors
 from .optimizers import prepare
@@ -75,15 +76,16 @@ def trace_model(
         on_any_device(),
         without_nested_tensors(),
     ):
-        step: _Step | None = None
-        try:
-            step = asked_for.step(META)
-            return step.program(asked_for)
-        except NeedsDataError as error:
-            refusal = error
+        for rung in (META, Known()):
+            step: _Step | None = None
+            try:
+                step = asked_for.step(rung)
+                return step.program(asked_for)
+            except NeedsDataError as error:
+                refusal = error
         needed = 0 if step is None else step.bytes_seen
-        rung = Real(model, _limit(needed, refusal))
-        return _on_real_data(asked_for, rung, refusal)
+        real = Real(model, _limit(needed, refusal))
+        return _on_real_data(asked_for, real, refusal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +156,7 @@ class _Step:
         self.module = model if isinstance(model, nn.Module) else None
         self.scopes = Scopes(self.module)
         self.rung = rung
-        self.recorder = Recorder(self.scopes, home=rung.device.type, limit=rung.limit)
+        self.recorder = _recorder(self.scopes, rung)
         self.interception = Interception(self.recorder, rung=rung, adopting=self.module is None)
         self.names = (
             names_of(self.module)
@@ -202,9 +204,9 @@ class _Step:
                 scope=self._where(error),
                 failed=recorder.failed_in(error),
                 given=self.given.text,
-                with_data=self.rung is not META,
+                with_data=self.rung.with_data,
             )
-            if self.rung is META or not recorder.ops:
+            if not self.rung.with_data or not recorder.ops:
                 raise failure from error
             stopped = (": ".join((failure.message, *failure.hints[:1])),)
         made_up = tuple(recorder.tensor(tensor) for tensor in self.targets)
@@ -350,7 +352,7 @@ def _materialise(model: nn.Module, given: Arguments, rung: Rung) -> None:
     if not any(is_lazy(tensor) for tensor in (*model.parameters(), *model.buffers())):
         return
     scopes = Scopes(model)
-    recorder = Recorder(scopes, home=rung.device.type, limit=rung.limit)
+    recorder = _recorder(scopes, rung)
     try:
         with torch.no_grad(), scopes.watching(), recorder, Interception(recorder, rung=rung):
             model(*given.positional, **given.named)
@@ -361,8 +363,12 @@ def _materialise(model: nn.Module, given: Arguments, rung: Rung) -> None:
             scope=scopes.raised_in(error),
             failed=recorder.failed_in(error),
             given=given.text,
-            with_data=rung is not META,
+            with_data=rung.with_data,
         ) from error
+
+
+def _recorder(scopes: Scopes, rung: Rung) -> Recorder:
+    return Recorder(scopes, home=rung.device.type, limit=rung.limit, answer=rung.answer)
 
 
 def _modules(modules: Mapping[str, nn.Module]) -> tuple[Module, ...]:

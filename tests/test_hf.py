@@ -566,13 +566,18 @@ def test_a_size_that_nothing_has(read):
         read(small(transformers.BertConfig), inputs=given)
 
 
-def test_an_input_of_which_nothing_is_known(read):
-    config = transformers.Qwen2VLConfig().vision_config
-    config.depth = 1
-    with pytest.raises(UsageError, match="no shape is known for grid_thw") as caught:
+def test_an_input_of_which_nothing_is_known(read, tmp_path):
+    from transformers.models.sam3.configuration_sam3 import Sam3DETRDecoderConfig
+
+    config = Sam3DETRDecoderConfig(num_layers=1, hidden_size=16, num_attention_heads=2)
+    with pytest.raises(UsageError) as caught:
         read(config)
-    assert "its forward takes (hidden_states, grid_thw" in str(caught.value)
-    assert "--input grid_thw=" in str(caught.value)
+    assert str(caught.value) == (
+        f"no shape is known for vision_features, which Sam3DetrDecoder needs (hf:{tmp_path})\n"
+        "  its forward takes (vision_features, text_features, vision_pos_encoding, text_mask, "
+        "spatial_shapes)\n"
+        "  give it by name, without the batch axis: --input vision_features=3,224,224"
+    )
 
 
 def test_a_width_that_the_configuration_does_not_name(read):

@@ -61,19 +61,23 @@ def read(name: str, workload: Workload) -> Program:
     from ..torch.building import build
     from .answers import remarks
     from .architectures import class_of, make
-    from .inputs import with_inputs
+    from .inputs import fed
 
     config = configuration(path, record)
     kind, notes = class_of(config, record)
     model = build(partial(make, kind, config), f"hf:{name}", keeping_constants=True)
-    workload, sizes = with_inputs(model, config, workload, f"hf:{name}")
-    notes = (*notes, *sizes, *remarks(config, workload))
+    given = fed(model, config, workload, f"hf:{name}")
+    notes = (*notes, *given.remarks, *remarks(config, workload))
     stem = path.name if path.is_dir() else path.stem
     program = trace(
         model,
-        workload,
+        given.workload,
         network=kind.__name__ if stem == "config" else stem,
         source=f"hf:{name}",
         frontend="transformers",
+        examples=given.examples,
     )
+    if given.examples is not None:  # of which nobody can tell what the batch is
+        inputs, dtype = given.workload.inputs, program.workload.dtype
+        program = replace(program, workload=replace(given.workload, inputs=inputs, dtype=dtype))
     return replace(program, warnings=(*program.warnings, *notes))

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...dims import Shape
 from ...errors import UsageError
 from ...workload import InputSpec, Workload
 from .configurations import Config, found, parts
+from .packed import packed, projection
 from .sizes import SIZES, Sizes, parameters_of
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 PATCHES = 2048
 """Patches of a page for networks that cut it up beforehand (Lee et al. 2023, Pix2Struct); two numbers of each
@@ -32,9 +33,31 @@ def _pixels(sizes: Sizes) -> Shape:
     """An image, the images of a film, or the two that a network matches with each other."""
     if sizes.config.model_type in _PAIRS:
         return (2, *sizes.image())
+    if sizes.config.model_type == "idefics":  # the images of a text
+        return (1, *sizes.image())
+    if sizes.has("max_num_tiles", "max_aspect_ratio_id"):  # Llama 3.2 cuts an image into tiles
+        return (1, sizes.width("max_num_tiles"), *sizes.image())
+    cut_up = _cut_up(sizes)
+    if cut_up is not None:
+        return cut_up
     if any(getattr(part, "num_frames", None) for part in parts(sizes.config)):
         return (sizes.frames(), *sizes.image())
     return sizes.image()
+
+
+def _cut_up(sizes: Sizes) -> Shape | None:
+    """Patches of an image that was cut up beforehand (P, C p p), for networks that begin with a matrix (Molmo)."""
+    from torch import nn
+
+    channels, height, width = sizes.image()
+    patch = sizes.number("patch_size") or 1
+    numbers = channels * patch * patch
+    for name, module in sizes.model.named_modules():
+        if "patch_embed" in name and isinstance(module, nn.Linear):
+            if module.in_features != numbers:
+                return None
+            return ((height // patch) * (width // patch), numbers)
+    return None
 
 
 def _film(sizes: Sizes) -> Shape:
@@ -45,6 +68,11 @@ def _spectrogram(sizes: Sizes) -> Shape:
     """Spectra of sound in the layout of the network's family."""
     if sizes.has("input_feat_per_channel"):  # Speech2Text: (T, F)
         return (sizes.spectra(), sizes.width("input_feat_per_channel"))
+    if sizes.has("n_window", "num_mel_bins"):  # Qwen3-ASR: (F, T), in windows
+        window = 2 * sizes.width("n_window")
+        return (sizes.width("num_mel_bins"), -(-sizes.spectra() // window) * window)
+    if sizes.config.model_type == "gemma4_audio":  # (T, F), and F is nowhere configured
+        return (sizes.spectra(), 128)
     if sizes.has("feature_projection_input_dim"):  # Wav2Vec2-BERT, SeamlessM4T: (T, F)
         return (sizes.spectra(), sizes.width("feature_projection_input_dim"))
     if sizes.has(
@@ -55,6 +83,9 @@ def _spectrogram(sizes: Sizes) -> Shape:
         return (1, sizes.spectra(size * size // bins), bins)
     if sizes.has("num_mel_attn_blocks"):  # CLVP: (F, T)
         return (sizes.width("feature_size"), sizes.spectra())
+    first = projection(sizes.model)
+    if type(first).__name__ == "Linear":  # (T, F), also where F is of several spectra side by side
+        return (sizes.spectra(), first.in_features)
     bins = sizes.width("input_dim", "num_mel_bins", "input_feat_size", "input_size", "hidden_size")
     if _reads_channels(sizes.model, bins):  # Whisper and its like: (F, T), halved by a convolution
         places = sizes.number("max_source_positions")
@@ -107,15 +138,23 @@ def _tokens(sizes: Sizes) -> Shape:
     return (sizes.tokens(),)
 
 
+def _codes(sizes: Sizes) -> Shape:
+    """A text and the codes of a sound, side by side (Kyutai's speech to text)."""
+    return (sizes.tokens(), sizes.width("num_codebooks") + 1)
+
+
 def _vectors(*names: str) -> Callable[[Sizes], Shape]:
     """A vector of the configuration's width for every token."""
     return lambda sizes: (sizes.tokens(), sizes.width(*names))
 
 
 _SHAPES: Mapping[str, Callable[[Sizes], Shape]] = {
-    "input_ids": _tokens,
+    "input_ids": lambda sizes: _codes(sizes) if sizes.has("codebook_vocab_size") else _tokens(sizes),
     "attention_mask": _tokens,
-    "decoder_input_ids": lambda sizes: (sizes.targets(),),
+    "decoder_input_ids": lambda sizes: (
+        (sizes.targets(), sizes.width("num_channels")) if sizes.has("delay_pattern")  # Dia's codes
+        else (sizes.targets(),)
+    ),
     "qformer_input_ids": _tokens,
     "token_type_ids": _tokens,
     "bbox": lambda sizes: (sizes.tokens(), 4),
@@ -135,6 +174,15 @@ _SHAPES: Mapping[str, Callable[[Sizes], Shape]] = {
     "input_features": _spectrogram,
     "audio_mel": _spectrogram,
     "audio_mel_mask": lambda sizes: (sizes.spectra(),),
+    "input_features_mask": lambda sizes: (max(_spectrogram(sizes)),),
+    "latents": lambda sizes: (sizes.width("hidden_size"), sizes.spectra()),
+    "task_inputs": lambda sizes: (sizes.width("task_seq_len"),),
+    "aspect_ratio_ids": lambda sizes: (1,),
+    "aspect_ratio_mask": lambda sizes: (1, sizes.width("max_num_tiles")),
+    "image_attention_mask": lambda sizes: (sizes.tokens(), 1),
+    "context": _vectors("hidden_size"),
+    "noise_embeds": _vectors("hidden_size"),
+    "context_hidden_states": _vectors("hidden_size"),
     "input_values": _sound,
     "audio_values": _sound,
     "decoder_input_values": lambda sizes: (sizes.targets(), sizes.width("hidden_size")),
@@ -159,10 +207,12 @@ _SHAPES: Mapping[str, Callable[[Sizes], Shape]] = {
 }  # fmt: skip
 """The shape of each argument of forward that is known, without the batch axis."""
 
-_INTEGERS = frozenset({"bbox", "timesteps", "attention_mask"})
+_INTEGERS = frozenset(
+    {"aspect_ratio_mask", "attention_mask", "bbox", "image_attention_mask", "timesteps"}
+)
 """Arguments that are whole numbers though they are not called `..._ids`."""
 
-_BOOLEANS = frozenset({"audio_mel_mask", "past_observed_mask"})
+_BOOLEANS = frozenset({"audio_mel_mask", "input_features_mask", "past_observed_mask"})
 """Arguments that are true or false."""
 
 _PAIRS = frozenset({"efficientloftr", "lightglue", "superglue"})
@@ -172,17 +222,22 @@ _COMPARED = ("input_ids", "pixel_values", "pixel_values_videos", "input_features
 """What networks take that compare a text with something else."""
 
 _FED: Mapping[str, tuple[str, ...]] = {
+    "audioflamingo3_encoder": ("input_features", "input_features_mask"),
     "bridgetower": ("input_ids", "pixel_values"),
     "bros": ("input_ids", "bbox"),
     "blip_2_qformer": ("query_embeds", "encoder_hidden_states"),
     "decision_transformer": (
         "states", "actions", "rewards", "returns_to_go", "timesteps", "attention_mask",
     ),
+    "idefics": ("input_ids", "pixel_values", "image_attention_mask"),
     "instructblip_qformer": ("input_ids", "query_embeds", "encoder_hidden_states"),
     "instructblipvideo_qformer": ("input_ids", "query_embeds", "encoder_hidden_states"),
     "kosmos-2": ("input_ids",),
     "kosmos-2.5": ("input_ids",),
     "lxmert": ("input_ids", "visual_feats", "visual_pos"),
+    "pe_audio_video": ("input_ids", "pixel_values_videos", "input_values"),
+    "pe_audio_video_encoder": ("pixel_values_videos", "input_values"),
+    "qwen3_omni_moe_talker_code_predictor": ("inputs_embeds",),
     "sam3": ("input_ids", "pixel_values"),
     "udop": ("input_ids", "bbox", "decoder_input_ids"),
     "vilt": ("input_ids", "pixel_values"),
@@ -190,10 +245,20 @@ _FED: Mapping[str, tuple[str, ...]] = {
 """What networks are fed whose forward does not tell, by type: arguments that it only says are optional."""
 
 
-def with_inputs(
-    model: nn.Module, config: Config, workload: Workload, source: str
-) -> tuple[Workload, tuple[str, ...]]:
-    """The workload with the inputs of the network, and remarks on the sizes that were chosen here.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fed:
+    """What a network is fed: the workload that says so, and remarks on the sizes that were chosen here.
+
+    `examples` are forward's arguments where shapes alone do not tell them; None where they do.
+    """
+
+    workload: Workload
+    remarks: tuple[str, ...] = ()
+    examples: Mapping[str, object] | None = None
+
+
+def fed(model: nn.Module, config: Config, workload: Workload, source: str) -> Fed:
+    """What the network is fed.
 
     A single input without a name is the main one, or where it has a single axis, the main one's length.
 
@@ -203,7 +268,7 @@ def with_inputs(
     """
     given = _named(model, workload.inputs)
     if given is None:
-        return workload, ()
+        return Fed(workload=workload)
     names = parameters_of(model)
     asked = {name: spec.shape for name, spec in given.items() if _is_size(name, spec, names)}
     tensors = {name: spec for name, spec in given.items() if name not in asked}
@@ -215,12 +280,37 @@ def with_inputs(
             f"sizes by name: {', '.join(SIZES)}",
         )
     sizes = Sizes(model, config, asked, main=main_input(model))
-    inputs = [
-        _typed(tensors[name]) if name in tensors else _made(name, sizes, source)
+    valued = packed(sizes, names, workload.batch, workload.dtype)
+    settled = [name for name in tensors if name in valued]
+    if settled:
+        raise UsageError(
+            f"{settled[0]} has values that a shape does not tell, and that follow from a size",
+            "give that: --input image=448, or --input audio=1000 for sounds",
+        )
+    specs = {
+        name: _typed(tensors[name]) if name in tensors else _made(name, sizes, source)
         for name in dict.fromkeys((*_needed(model, config, names), *tensors))
-    ]
+        if name not in valued
+    }
     sizes.check_used()
-    return replace(workload, inputs=tuple(inputs)), tuple(sizes.remarks.values())
+    remarks = tuple(sizes.remarks.values())
+    if not valued:
+        return Fed(workload=replace(workload, inputs=tuple(specs.values())), remarks=remarks)
+    one = packed(sizes, names, 1, workload.dtype)
+    inputs = (*(_spec(name, tensor) for name, tensor in one.items()), *specs.values())
+    return Fed(
+        workload=replace(workload, inputs=inputs), remarks=remarks, examples={**valued, **specs}
+    )
+
+
+def _spec(name: str, tensor: Tensor) -> InputSpec:
+    """A packed argument of a single sample in the words of a workload, which has no batch axis."""
+    shape = tuple(tensor.shape)
+    return InputSpec(
+        shape=shape[1:] if shape[0] == 1 else shape,
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        name=name,
+    )
 
 
 def main_input(model: nn.Module) -> str:

@@ -68,6 +68,13 @@ class Sizes:
         if asked is not None and len(asked) == 3:
             return (asked[0], asked[1], asked[2])
         sides = asked or _sides(self._field("image_size", "input_size", "img_size"))
+        if sides is None:  # timm's, in a wrapper
+            timm = self._field("model_args")
+            sides = _sides(timm.get("img_size")) if isinstance(timm, Mapping) else None
+        windows = self.number("num_windows")
+        if asked is None and sides is not None and windows:  # RF-DETR: as many windows a side
+            step = windows * self.width("patch_size")
+            sides = (-(-sides[0] // step) * step, -(-sides[-1] // step) * step)
         ratios = self._field("scaled_images_ratios")
         if asked is None and isinstance(ratios, list):  # DepthPro: the smallest copy holds a patch
             sides = _sides(int(self.width("patch_size") / min(ratios)))
@@ -75,6 +82,11 @@ class Sizes:
             self.remarks["image"] = f"images of {IMAGE} x {IMAGE}; another size: --input image=384"
             sides = (IMAGE, IMAGE)
         return (channels, sides[0], sides[-1])
+
+    def asked_image(self) -> tuple[int, int] | None:
+        """Height and width of an image where they are asked for."""
+        asked = self._asked("image")
+        return None if asked is None else (asked[-2] if len(asked) > 1 else asked[0], asked[-1])
 
     def frames(self) -> int:
         """Images of a film."""
@@ -87,6 +99,8 @@ class Sizes:
         if asked is not None:
             return asked[-1]
         rate = self.number("sampling_rate", "sample_rate") or SAMPLES
+        token = self.number("samples_per_token") or 1
+        rate = -(-rate // token) * token  # a sound of whole tokens
         self.remarks["audio"] = (
             f"{SECONDS} seconds of sound at {rate:,} samples a second; another length: "
             f"--input audio={rate}"

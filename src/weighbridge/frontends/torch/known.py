@@ -12,7 +12,7 @@ Masks among the inputs let everything through, as they do on the last rung.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 import torch
@@ -44,7 +44,7 @@ class Known(Meta):
     """Meta tensors, beside some of which there are values."""
 
     def __init__(self) -> None:
-        self._values: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+        self._values: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         # Copies written over with something unknown, by their storage, which is held so that no other takes its address.
         self._stale: dict[int, torch.UntypedStorage] = {}
 
@@ -119,7 +119,7 @@ class Known(Meta):
         """The tensor's values; None where they are not known."""
         if tensor.device.type == "cpu":
             return tensor
-        value: Tensor | None = self._values.get(tensor)
+        value = self._values.get(tensor)
         if value is None or value.untyped_storage()._cdata in self._stale:
             return None
         return value

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .errors import StrictError as StrictError
     from .errors import UsageError as UsageError
     from .errors import WeighError as WeighError
+    from .fitting import FitReport as FitReport
+    from .fitting import fit as fit
     from .ops.base import Cost as Cost
     from .ops.custom import forget_rule as forget_rule
     from .ops.custom import rule as rule
@@ -44,6 +46,7 @@ _HOMES = {
         "compare", "networks", "operators", "paper", "weigh",
     ),
     "errors": ("NotationError", "ShapeError", "StrictError", "UsageError", "WeighError"),
+    "fitting": ("FitReport", "fit"),
     "ops.base": ("Cost",),
     "ops.custom": ("forget_rule", "rule"),
     "program": ("Op", "Program"),

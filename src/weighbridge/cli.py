@@ -366,19 +366,24 @@ def model(
     width: int | None,
     color: bool | None,
     inputs: tuple[str, ...],
+    on: str | None,
+    here: bool,
+    context: str | None,
+    alloc_conf: str | None,
     **settings: object,
 ) -> None:
     """Weighs MODEL: a name, a line of notation, file.py:Name (which runs the file)."""
     from .api import weigh
     from .reports.layers import check_columns
 
+    place = _place(on, here, context, alloc_conf)
     chosen = None if columns is None else tuple(name.strip() for name in columns.split(","))
     check_columns(chosen or ())
     views = {"--tree": tree, "--space": space, "--json": as_json, "--by operator": by == "operator"}
     _check_views(views, {"--columns": columns is not None, "--formulas": formulas, "--each": each})
     _check_output(output, text_of="--tree" if tree else "--space" if space else "", as_json=as_json)
     with _progress(model):
-        report = weigh(model, _read(inputs), **_keywords(settings))
+        report = weigh(model, _read(inputs), **place, **_keywords(settings))
         _ = report.placed  # works at it while it says so
     look = _look(output, width, color)
     choice: Choice = {"depth": depth, "columns": chosen, "formulas": formulas, "by": by}
@@ -465,6 +470,10 @@ def memory(
     width: int | None,
     color: bool | None,
     inputs: tuple[str, ...],
+    on: str | None,
+    here: bool,
+    context: str | None,
+    alloc_conf: str | None,
     **settings: object,
 ) -> None:
     """Memory over one step of a loop: the curve, and what is alive at its peak, by role and by module.
@@ -477,9 +486,10 @@ def memory(
     """
     from .api import weigh
 
+    place = _place(on, here, context, alloc_conf)
     _check_output(output, text_of="", as_json=as_json)
     with _progress(model):
-        report = weigh(model, _read(inputs), **_keywords(settings))
+        report = weigh(model, _read(inputs), **place, **_keywords(settings))
         _ = report.placed
     if output is not None:
         report.save_memory(output, by)
@@ -487,6 +497,48 @@ def memory(
         _deliver(report.memory_json())
     else:
         _deliver(report.memory_screen(step=step, depth=depth, **_look(output, width, color)))
+
+
+@main.command(short_help="Does it fit? The largest batch, what binds, what would make it fit.")
+@click.argument("model", shell_complete=_complete_model)
+@_workload_options
+@_device_options
+@_output_options
+def fit(
+    model: str,
+    as_json: bool,
+    output: str | None,
+    width: int | None,
+    color: bool | None,
+    inputs: tuple[str, ...],
+    on: str | None,
+    here: bool,
+    context: str | None,
+    alloc_conf: str | None,
+    strict: bool,
+    **settings: object,
+) -> None:
+    """Whether a step fits on a device, the largest batch that does, and what would make it fit.
+
+    \b
+    Examples:
+      weigh fit resnet50 --train adamw --on rtx-4090
+      weigh fit mynet.py:Net --train adamw --here
+    """
+    from .fitting import fit as weigh_fit
+
+    place = _place(on, here, context, alloc_conf)
+    _check_output(output, text_of="", as_json=as_json)
+    with _progress(model):
+        report = weigh_fit(model, _read(inputs), **place, **_keywords(settings))
+    if strict:
+        report.weighing.check_strict()
+    if output is not None:
+        report.save(output)
+    elif as_json:
+        _deliver(report.to_json())
+    else:
+        _deliver(report.screen(**_look(output, width, color)))
 
 
 @main.command(short_help="A published table beside the computed one.")
@@ -595,12 +647,28 @@ def _read(inputs: tuple[str, ...]) -> list[InputSpec] | None:
     return [read_input(text) for text in inputs] or None
 
 
-def _keywords(settings: Mapping[str, object]) -> Settings:
-    """The options as keywords: what was not given is left out, --here is a device."""
-    given = {name: value for name, value in settings.items() if value is not None}
-    if given.pop("here", False):
-        given["on"] = ",".join(filter(None, (str(given.get("on", "")), "here")))
-    return cast("Settings", given)
+class Place(TypedDict):
+    """Where a step is to run."""
+
+    on: str | None
+    context: str | None
+    alloc_conf: str | None
+
+
+def _place(on: str | None, here: bool, context: str | None, alloc_conf: str | None) -> Place:
+    """The devices, of which this machine is one more."""
+    named = ",".join(filter(None, (on, "here" if here else None))) or None
+    if named is None and (context or alloc_conf):
+        raise UsageError(
+            f"{'--context' if context else '--alloc-conf'} without a device",
+            "name one, as in --on rtx-4090, or --here",
+        )
+    return Place(on=named, context=context, alloc_conf=alloc_conf)
+
+
+def _keywords(options: Mapping[str, object]) -> Settings:
+    """The options that were given, as keywords."""
+    return cast("Settings", {name: value for name, value in options.items() if value is not None})
 
 
 class Look(TypedDict):

@@ -73,6 +73,12 @@ def percent(share: float) -> str:
     return f"{value:.1f} %"
 
 
+def change(ratio: float) -> str:
+    """How much more or less: 1.33 -> '+33 %', 0.34 -> '-66 %', 1 -> 'same'."""
+    more = round(100 * (ratio - 1))
+    return f"{more:+d} %" if more else "same"
+
+
 def plural(number: int, word: str) -> str:
     """'1 operator', '175 operators'."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")

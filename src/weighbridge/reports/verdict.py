@@ -28,6 +28,10 @@ def _verdict(placed: Placed, width: int | None) -> tuple[Line, ...]:
     found = placed.resident
     lines = labelled(f"  {answer(found)}", headline(placed), width=width)
     below = [figures(found)]
+    if found.retries and found.answer == "fits":
+        below.append(
+            "fits only as cached memory is given back, for which the allocator waits: it will be slower"
+        )
     if placed.largest is not None and placed.largest.binds is not None:
         below.append(f"at batch 1 {binding(placed.largest.binds)}")
     if placed.largest is not None and placed.largest.direct is not None:
@@ -89,8 +93,8 @@ def figures(found: Resident) -> str:
 
 
 def binding(binds: Binding) -> str:
-    """'saved activations take most: 18.2 GiB, 58 % of the peak, most of it in layer1 (6.2 GiB)'."""
-    where = f", most of it in {binds.scope} ({memory(binds.scope_bytes)})" if binds.scope else ""
+    """'saved activations take most: 18.2 GiB, 58 % of the peak, most in layer1 (6.2 GiB)'."""
+    where = f", most in {binds.scope} ({memory(binds.scope_bytes)})" if binds.scope else ""
     return f"{NAMES[binds.category]} take most: {memory(binds.bytes)}, {percent(binds.share)} of the peak{where}"
 
 
@@ -107,6 +111,7 @@ def record(placed: Placed) -> dict[str, Json]:
         "total_bytes": _interval(found.total),
         "unused_share": found.unused_share,
         "out_of_memory": None if found.out_of_memory is None else found.out_of_memory.message,
+        "retries": found.retries,
         "basis": found.basis,
         "largest_batch": None if placed.largest is None else largest_record(placed.largest),
     }

@@ -17,10 +17,11 @@ from ...devices import Device
 from ...errors import WeighError
 from ...program import Program
 from ...workload import InputSpec, Workload
-from .resident import KERNELS, Resident, capacity_of, fits, resident
+from .resident import KERNELS, Loop, Resident, capacity_of, fits, resident
 from .scaling import Scaling, UnscalableError, largest, scaling
 from .settings import AllocatorSettings
 from .timeline import Category, Lifetime, Peak, lifetimes, timeline
+from .usage import parts
 
 Build = Callable[[Workload], Program]
 """A network: its Program under any workload."""
@@ -44,17 +45,17 @@ class Room:
     device: Device
     settings: AllocatorSettings | None = None
 
-    def resident(self, lives: Sequence[Lifetime]) -> Resident:
+    def resident(self, loop: Loop | Sequence[Lifetime]) -> Resident:
         """What the loop takes of it."""
-        return resident(lives, self.device, settings=self.settings)
+        return resident(loop, self.device, settings=self.settings)
 
-    def fits(self, lives: Sequence[Lifetime]) -> bool:
+    def fits(self, loop: Loop | Sequence[Lifetime]) -> bool:
         """Whether the loop surely fits. Raises as :func:`resident` does."""
-        return fits(lives, self.device, settings=self.settings)
+        return fits(loop, self.device, settings=self.settings)
 
     def holds(self, live_bytes: int) -> bool:
         """Whether so much may be live at once: an allocator takes no less."""
-        return live_bytes * (1 + KERNELS[1]) <= capacity_of(self.device)
+        return int(live_bytes * (1 + KERNELS[1])) <= capacity_of(self.device)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,16 +108,12 @@ def binding(peak: Peak) -> Binding:
     """What takes most at a peak."""
     totals = peak.by_category()
     category = max(totals, key=lambda name: totals[name])
-    scopes: dict[str, int] = {}
-    for life in peak.alive:
-        if life.category == category:
-            scopes[life.scope] = scopes.get(life.scope, 0) + life.bytes
-    scope = max(scopes, key=lambda name: scopes[name])
+    held = parts([life for life in peak.alive if life.category == category])[0]
     return Binding(
         category=category,
         bytes=totals[category],
-        scope=scope,
-        scope_bytes=scopes[scope],
+        scope=held.scope or "",
+        scope_bytes=held.bytes,
         peak_bytes=peak.bytes,
     )
 
@@ -161,7 +158,7 @@ def largest_by_arithmetic(polynomials: Scaling, room: Room, *, smallest: int = 1
         return start + (place - 1) * step
 
     most = largest(lambda place: room.holds(polynomials.peak(size(place))), limit=LIMIT)
-    return size(_descended(lambda place: room.fits(polynomials.at(size(place))), most))
+    return size(_descended(lambda place: room.fits(polynomials.loop(size(place))), most))
 
 
 def largest_size(build: Build, program: Program, room: Room) -> Largest | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Literal
 
 from ...devices import Device
@@ -68,7 +68,8 @@ class Resident:
     holds for them (max_memory_reserved), `outside` what is taken beside it, `total` both: what nvidia-smi
     shows, or the resident size of a process on the CPU. `out_of_memory` says what failed, if it does.
     `capacity_bytes` and `answer` are None where nobody says how much memory the device has.
-    `basis` says in one sentence what the interval rests on.
+    `retries` says how often in two steps it has to give cached memory back before there is room (num_alloc_retries):
+    each time it waits for the GPU. `basis` says in one sentence what the interval rests on.
     """
 
     device: Device
@@ -79,6 +80,7 @@ class Resident:
     total: Interval
     answer: Answer | None
     out_of_memory: OutOfMemory | None
+    retries: int
     basis: str
 
     @property
@@ -98,18 +100,58 @@ class Resident:
         return self.answer == "fits"
 
 
-def events(lives: Iterable[Lifetime], *, rounds: int = 2) -> Iterator[Allocate | Free]:
-    """The allocations and frees of the first rounds of a loop, in order.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """Two rounds of a loop as an allocator meets them: which storage comes and goes when, and how large each is.
+
+    `order` holds an allocation as the number of a storage and its place in `sizes`, a free with the place
+    FREE. The order is the same at every batch, so that a search for the largest one works it out once.
+    """
+
+    order: tuple[tuple[int, int], ...]
+    sizes: tuple[int, ...]
+    live_bytes: int
+    trains: bool
+
+    @classmethod
+    def of(cls, lives: Sequence[Lifetime]) -> Loop:
+        """The loop of these lifetimes."""
+        return cls(
+            order=tuple(order(lives)),
+            sizes=tuple(life.bytes for life in lives),
+            live_bytes=live_bytes(lives),
+            trains=any(life.category == "gradient" for life in lives),
+        )
+
+    def events(self, share: float = 0.0) -> list[Allocate | Free]:
+        """The allocations and frees, with every tensor larger by a share, or smaller."""
+        sizes = [int(size * (1 + share)) for size in self.sizes] if share else self.sizes
+        return [
+            Free(number) if place == FREE else Allocate(number, sizes[place])
+            for number, place in self.order
+        ]
+
+
+FREE = -1
+
+
+def events(lives: Sequence[Lifetime], *, rounds: int = 2) -> Iterator[Allocate | Free]:
+    """The allocations and frees of the first rounds of a loop, in order."""
+    for number, place in order(lives, rounds=rounds):
+        yield Free(number) if place == FREE else Allocate(number, lives[place].bytes)
+
+
+def order(lives: Sequence[Lifetime], *, rounds: int = 2) -> Iterator[tuple[int, int]]:
+    """What the first rounds of a loop allocate, by its place among the lifetimes, and free.
 
     Between rounds the new batch is loaded, the old one is let go of, and gradients are freed
     (`zero_grad(set_to_none=True)`) before forward begins; an output is freed when the new one is there.
     """
-    known = tuple(lives)
-    stay = {life.storage for life in known if _stays(life)}
+    stay = {life.storage for life in lives if _stays(life)}
     offset = (
         1
-        + max((life.storage for life in known), default=0)
-        - min((life.storage for life in known), default=0)
+        + max((life.storage for life in lives), default=0)
+        - min((life.storage for life in lives), default=0)
     )
 
     def number(storage: int, round: int) -> int:
@@ -117,9 +159,9 @@ def events(lives: Iterable[Lifetime], *, rounds: int = 2) -> Iterator[Allocate |
 
     alive: set[int] = set()
     for round in range(rounds):
-        births: dict[int, list[Lifetime]] = {}
+        births: dict[int, list[int]] = {}
         deaths: dict[int, list[int]] = {}
-        for life in known:
+        for place, life in enumerate(lives):
             if life.category == "held":
                 if round and life.death is not None:
                     earlier = number(held_as(life.storage), round - 1)
@@ -128,26 +170,26 @@ def events(lives: Iterable[Lifetime], *, rounds: int = 2) -> Iterator[Allocate |
             birth = life.first if round == 0 else life.birth
             if birth is None or number(life.storage, round) in alive:
                 continue
-            births.setdefault(birth, []).append(life)
+            births.setdefault(birth, []).append(place)
             if life.death is not None:
                 deaths.setdefault(life.death, []).append(number(life.storage, round))
         held = {storage for storages in deaths.values() for storage in storages}
         before = [id for id in alive if id not in stay]
-        for life in births.pop(START, ()):
-            alive.add(number(life.storage, round))
-            yield Allocate(number(life.storage, round), life.bytes)
+        for place in births.pop(START, ()):
+            alive.add(number(lives[place].storage, round))
+            yield number(lives[place].storage, round), place
         for id in before:
             if id not in held:
                 alive.remove(id)
-                yield Free(id)
+                yield id, FREE
         for index in sorted({*births, *deaths}):
-            for life in births.get(index, ()):
-                alive.add(number(life.storage, round))
-                yield Allocate(number(life.storage, round), life.bytes)
+            for place in births.get(index, ()):
+                alive.add(number(lives[place].storage, round))
+                yield number(lives[place].storage, round), place
             for id in deaths.get(index, ()):
                 if id in alive:
                     alive.remove(id)
-                    yield Free(id)
+                    yield id, FREE
 
 
 def _stays(life: Lifetime) -> bool:
@@ -155,16 +197,15 @@ def _stays(life: Lifetime) -> bool:
 
 
 def resident(
-    lives: Sequence[Lifetime], device: Device, *, settings: AllocatorSettings | None = None
+    loop: Loop | Sequence[Lifetime], device: Device, *, settings: AllocatorSettings | None = None
 ) -> Resident:
-    """What the loop of these lifetimes takes of the device."""
-    if caches(device):
-        return _on_cuda(lives, device, settings)
-    return _elsewhere(lives, device)
+    """What a loop takes of the device."""
+    known = loop if isinstance(loop, Loop) else Loop.of(loop)
+    return _on_cuda(known, device, settings) if caches(device) else _elsewhere(known, device)
 
 
 def fits(
-    lives: Sequence[Lifetime], device: Device, *, settings: AllocatorSettings | None = None
+    loop: Loop | Sequence[Lifetime], device: Device, *, settings: AllocatorSettings | None = None
 ) -> bool:
     """Whether :func:`resident` answers 'fits', with no more work than that takes.
 
@@ -173,14 +214,14 @@ def fits(
     Raises:
         UsageError: nobody says how much memory the device has.
     """
+    known = loop if isinstance(loop, Loop) else Loop.of(loop)
     capacity = capacity_of(device)
     if not caches(device):
-        return resident(lives, device).answer == "fits"
+        return resident(known, device).answer == "fits"
     outside = _outside(device)
-    if live_bytes(lives) * (1 + KERNELS[1]) + outside.high > capacity:
+    if int(known.live_bytes * (1 + KERNELS[1])) + outside.high > capacity:
         return False
-    stream = _stream(lives, device)
-    return _played(stream, capacity, settings, outside.high, KERNELS[1]).out_of_memory is None
+    return _ran_out(known, device, settings, capacity - outside.high, KERNELS[1]) is None
 
 
 def live_bytes(lives: Iterable[Lifetime]) -> int:
@@ -213,65 +254,82 @@ def caches(device: Device) -> bool:
     return device.kind in ("gpu", "jetson") and device.backend in (*ALLOCATORS, None)
 
 
-def _stream(lives: Sequence[Lifetime], device: Device) -> list[Allocate | Free]:
-    """The events of the loop, the workspaces of cuBLAS before them; inference has no thread of autograd."""
-    workspace = device.cublas_workspace_bytes or 0
-    trains = any(life.category == "gradient" for life in lives)
-    count = BLAS_HANDLES if trains else 1
-    handles = [Allocate(_workspace(index), workspace) for index in range(count)]
-    return [*handles, *events(lives)]
-
-
 def _played(
-    stream: Sequence[Allocate | Free],
-    capacity: int,
+    loop: Loop,
+    device: Device,
     settings: AllocatorSettings | None,
-    outside_bytes: int,
+    room_bytes: int | None,
     share: float,
 ) -> Replay:
-    """The replay with every tensor larger by a share, or smaller."""
+    """The replay in so much room, the workspaces of cuBLAS first; inference has no thread of autograd."""
+    workspace = device.cublas_workspace_bytes or 0
+    handles = (Allocate(_workspace(index), workspace) for index in range(BLAS_HANDLES))
+    first = [*handles] if loop.trains else [next(handles)]
+    capacity = device.capacity_bytes
+    outside = 0 if room_bytes is None or capacity is None else capacity - room_bytes
     return replay(
-        [_scaled(event, 1 + share) for event in stream] if share else stream,
-        capacity_bytes=capacity,
-        outside_bytes=outside_bytes,
+        chain(first, loop.events(share)),
+        capacity_bytes=None if room_bytes is None else capacity,
+        outside_bytes=outside,
         settings=settings,
     )
 
 
-def _on_cuda(
-    lives: Sequence[Lifetime], device: Device, settings: AllocatorSettings | None
-) -> Resident:
-    stream, outside, capacity = _stream(lives, device), _outside(device), device.capacity_bytes
-    free = replay(stream, settings=settings)
+def _ran_out(
+    loop: Loop,
+    device: Device,
+    settings: AllocatorSettings | None,
+    room_bytes: int,
+    share: float,
+) -> OutOfMemory | None:
+    """What failed with so much room; a context that is larger than the device leaves none."""
+    return _played(loop, device, settings, room_bytes, share).out_of_memory
+
+
+def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> Resident:
+    outside, capacity = _outside(device), device.capacity_bytes
     fewer, more = KERNELS
-    answer: Answer | None = None if capacity is None else "fits"
-    failure: OutOfMemory | None = None  # what has room with more on top of it has room without
+    answer: Answer | None = None
+    failure: OutOfMemory | None = None
+    played = None
+    if capacity is not None:
+        answer = "fits"  # what has room with more on top of it has room without
+        if _ran_out(loop, device, settings, capacity - outside.high, more) is not None:
+            best = _ran_out(loop, device, settings, capacity - outside.low, -fewer)
+            answer = "too close to call" if best is None else "does not fit"
+        played = _played(loop, device, settings, capacity - outside.expected, 0.0)
+        failure = played.out_of_memory
+    if played is None or failure is not None:
+        played = _played(loop, device, settings, None, 0.0)
+    held = _around(played.stats.max_memory_reserved)
+    total = held + outside
     if (
-        capacity is not None
-        and _played(stream, capacity, settings, outside.high, more).out_of_memory is not None
-    ):
-        best = _played(stream, capacity, settings, outside.low, -fewer)
-        answer = "too close to call" if best.out_of_memory is None else "does not fit"
-        failure = _played(stream, capacity, settings, outside.expected, 0.0).out_of_memory
-    held = _around(free.stats.max_memory_reserved)
+        capacity is not None and answer == "fits"
+    ):  # cached memory is given back before that is passed
+        total = Interval(
+            low=min(total.low, capacity),
+            expected=min(total.expected, capacity),
+            high=min(total.high, capacity),
+        )
     return Resident(
         device=device,
         capacity_bytes=capacity,
-        allocated=_around(free.stats.max_memory_allocated),
+        allocated=_around(played.stats.max_memory_allocated),
         reserved=held,
         outside=outside,
-        total=held + outside,
+        total=total,
         answer=answer,
         out_of_memory=failure,
+        retries=played.stats.num_alloc_retries,
         basis=f"tensors -{fewer:.0%} to +{more:.0%}, replayed through PyTorch's allocator; the context's range",
     )
 
 
-def _elsewhere(lives: Sequence[Lifetime], device: Device) -> Resident:
+def _elsewhere(loop: Loop, device: Device) -> Resident:
     """A device without a cache, whose memory the process itself shares."""
     live = most = 0
     sizes: dict[int, int] = {}
-    for event in events(lives):
+    for event in loop.events():
         if isinstance(event, Allocate):
             sizes[event.id] = event.bytes
             live += event.bytes
@@ -296,6 +354,7 @@ def _elsewhere(lives: Sequence[Lifetime], device: Device) -> Resident:
         total=total,
         answer=answer,
         out_of_memory=None,
+        retries=0,
         basis=f"tensors -{KERNELS[0]:.0%} to +{KERNELS[1]:.0%}; beside them a process with PyTorch",
     )
 
@@ -312,12 +371,6 @@ def _outside(device: Device) -> Interval:
 def _around(size: int) -> Interval:
     fewer, more = KERNELS
     return Interval(low=int(size * (1 - fewer)), expected=size, high=int(size * (1 + more)))
-
-
-def _scaled(event: Allocate | Free, share: float) -> Allocate | Free:
-    if isinstance(event, Free):
-        return event
-    return event._replace(bytes=int(event.bytes * share))
 
 
 def _workspace(index: int) -> int:

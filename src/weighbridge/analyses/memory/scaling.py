@@ -15,6 +15,7 @@ from functools import cached_property
 
 from ...errors import WeighError
 from ...program import Program
+from .resident import Loop
 from .timeline import Lifetime, lifetimes
 
 
@@ -45,6 +46,20 @@ class Scaling:
             replace(life, bytes=held)
             for life, held in zip(self.lifetimes, self._bytes(size), strict=True)
         )
+
+    def loop(self, size: int) -> Loop:
+        """Two rounds of the loop at a size. Raises as :meth:`at` does."""
+        first = self._first
+        return Loop(
+            order=first.order,
+            sizes=tuple(self._bytes(size)),
+            live_bytes=self.peak(size),
+            trains=first.trains,
+        )
+
+    @cached_property
+    def _first(self) -> Loop:
+        return Loop.of(self.lifetimes)
 
     def peak(self, size: int) -> int:
         """Bytes at the peak of a later round at a size. Raises as :meth:`at` does."""
@@ -90,11 +105,13 @@ def scaling(build: Callable[[int], Program], *, start: int, stride: int = 1) -> 
         UnscalableError: operators or lifetimes change with the size, or the check fails.
     """
     programs = [build(start + stride * step) for step in range(3)]
-    solved = _solved(programs)
+    known = [lifetimes(program) for program in programs]
+    solved = _solved(programs, known)
     if any(second for _, _, second in solved):
         programs.append(build(start + 3 * stride))
-        beyond = _solved(programs[1:])
-        for life, three, four in zip(lifetimes(programs[0]), solved, beyond, strict=True):
+        known.append(lifetimes(programs[3]))
+        beyond = _solved(programs[1:], known[1:])
+        for life, three, four in zip(known[0], solved, beyond, strict=True):
             if three[2] != four[2]:
                 raise UnscalableError(
                     f"what {life.maker} makes grows faster than with the square of the size"
@@ -102,17 +119,19 @@ def scaling(build: Callable[[int], Program], *, start: int, stride: int = 1) -> 
     return Scaling(
         start=start,
         stride=stride,
-        lifetimes=lifetimes(programs[0]),
+        lifetimes=known[0],
         differences=tuple(solved),
     )
 
 
-def _solved(programs: Sequence[Program]) -> list[tuple[int, int, int]]:
-    """From three programs each storage's bytes in the first, and their first and second difference."""
+def _solved(
+    programs: Sequence[Program], known: Sequence[Sequence[Lifetime]]
+) -> list[tuple[int, int, int]]:
+    """From three programs and their lifetimes each storage's bytes, and their first and second difference."""
     for program in programs[1:]:
         _check_operators(programs[0], program)
     differences = []
-    for row in zip(*(lifetimes(program) for program in programs), strict=True):
+    for row in zip(*known, strict=True):
         if (
             len({(life.storage, life.birth, life.first, life.death, life.category) for life in row})
             > 1

@@ -123,17 +123,7 @@ class Memory:
 
         Those that are over are one part without a scope.
         """
-        if depth is None:
-            depth = _fitting_depth([life.scope for life in self.peak.alive], rows)
-        parts = sorted(_parts(self.peak.alive, depth), key=lambda part: -part.bytes)
-        kept, over = parts[:rows], parts[rows:]
-        if not over:
-            return tuple(kept)
-        rest: dict[Category, int] = {}
-        for part in over:
-            for category, size in part.categories.items():
-                rest[category] = rest.get(category, 0) + size
-        return (*kept, Part(scope=None, bytes=sum(rest.values()), categories=rest))
+        return parts(self.peak.alive, depth=depth, rows=rows)
 
     def _before(self, round: Round) -> Mapping[Category, int]:
         """What is there before the first operator of a step."""
@@ -144,14 +134,27 @@ class Memory:
         return totals
 
 
-def _parts(alive: Sequence[Lifetime], depth: int) -> Iterator[Part]:
+def parts(
+    alive: Sequence[Lifetime], *, depth: int | None = None, rows: int = MODULES
+) -> tuple[Part, ...]:
+    """What modules hold of what is alive, as :meth:`Memory.modules` tells it."""
+    if depth is None:
+        depth = _fitting_depth([life.scope for life in alive], rows)
     held: dict[str, dict[Category, int]] = {}
     for life in alive:
         own = held.setdefault(folded(life.scope, depth), {})
         own[life.category] = own.get(life.category, 0) + life.bytes
-    for scope, own in held.items():
-        ordered = {name: own[name] for name in CATEGORIES if name in own}
-        yield Part(scope=scope, bytes=sum(own.values()), categories=ordered)
+    found = sorted((_part(scope, own) for scope, own in held.items()), key=lambda p: -p.bytes)
+    rest: dict[Category, int] = {}
+    for part in found[rows:]:
+        for category, size in part.categories.items():
+            rest[category] = rest.get(category, 0) + size
+    return (*found[:rows], _part(None, rest)) if rest else tuple(found)
+
+
+def _part(scope: str | None, sizes: Mapping[Category, int]) -> Part:
+    ordered = {name: sizes[name] for name in CATEGORIES if name in sizes}
+    return Part(scope=scope, bytes=sum(ordered.values()), categories=ordered)
 
 
 def _stretches(

@@ -1,4 +1,4 @@
-"""Shortcuts against PyTorch's own kernels on meta: the same outputs, or no answer.
+"""Shortcuts, and answers that are remembered, against PyTorch's own kernels on meta: the same outputs, or none.
 
 The witness is the kernel itself, called without the recorder. Operands are drawn in every layout that a
 network brings about: in order, permuted, sliced, expanded, channels last, and with any stride where a
@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from weighbridge.errors import WeighError  # noqa: E402
-from weighbridge.frontends.torch import recording, trace  # noqa: E402
+from weighbridge.frontends.torch import answers, trace  # noqa: E402
 from weighbridge.frontends.torch.shortcuts import SHORTCUTS  # noqa: E402
+from weighbridge.frontends.torch.translation import translation_of  # noqa: E402
 from weighbridge.ops.optimizers import optimizer  # noqa: E402
 from weighbridge.workload import Workload  # noqa: E402
 
@@ -385,6 +386,70 @@ def test_a_shortcut_returns_what_the_kernel_does_or_nothing(func):
     assert answered >= 5, f"{answered} of 80 calls were answered: the test shows little"
 
 
+@pytest.mark.parametrize("func", list(CALLS), ids=str)
+def test_what_is_remembered_is_what_the_kernel_says(func, monkeypatch):
+    warnings.simplefilter("ignore")  # of numbers that are complex and half as precise
+    monkeypatch.setattr(answers, "SHORTCUTS", {})
+    step, again, remembered = answers.Answers(), answers._made, 0
+
+    def made(*form):
+        nonlocal remembered
+        remembered += 1
+        return again(*form)
+
+    monkeypatch.setattr(answers, "_made", made)
+
+    @settings(
+        max_examples=30, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(CALLS[func])
+    def compare(call):
+        arguments, keywords = call
+        operands = list(tensors(arguments))
+        try:
+            expected = described(func(*arguments, **keywords), operands)
+        except Exception:
+            return  # what the kernel refuses it is asked each time
+        for _ in range(2):
+            result = step.of(func, (), tuple(arguments), keywords)
+            assert described(result, operands) == expected
+
+    compare()
+    assert remembered if translation_of(func).pure else not remembered
+
+
+def test_what_is_remembered_tells_numbers_of_different_types_apart():
+    x = meta(3, dtype=torch.int64)
+    step = answers.Answers()
+    for func, number, dtype in (
+        (aten.mul.Tensor, 1, torch.int64),
+        (aten.mul.Tensor, 1.0, torch.float32),
+        (aten.mul.Tensor, True, torch.int64),
+        (aten.mul.Tensor, 1.0, torch.float32),
+    ):
+        assert step.of(func, (), (x, number), {}).dtype == dtype
+    before = torch.get_default_dtype()
+    try:  # what whole numbers are divided into
+        torch.set_default_dtype(torch.float64)
+        assert step.of(aten.mul.Tensor, (), (x, 1.0), {}).dtype == (torch.float64)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_a_view_that_its_operator_calls_none_is_not_remembered():
+    x, step = meta(2, 3), answers.Answers()
+    for _ in range(3):
+        y = step.of(
+            aten._unsafe_view.default,
+            (),
+            (x, [3, 2]),
+            {},
+        )
+        assert y.untyped_storage()._cdata == x.untyped_storage()._cdata
+        assert y.shape == (3, 2)
+
+
 # -- whole networks ----------------------------------------------------------------------------------
 
 
@@ -411,8 +476,12 @@ LANGUAGE = {
 TRAINING = Workload(mode="training", batch=2, optimizer=optimizer("adam"))
 
 
+def asked_of_the_kernel(step, func, types, arguments, keywords):
+    return func(*arguments, **keywords)
+
+
 def traced_both_ways(model, workload, examples, monkeypatch):
-    """The same step with shortcuts and without, and how many calls they answered."""
+    """The same step as we answer and as kernels do, and how many calls shortcuts answered."""
     answered = 0
 
     def counted(shortcut):
@@ -428,9 +497,9 @@ def traced_both_ways(model, workload, examples, monkeypatch):
         return trace(model, workload, network="net", source="test", examples=examples)
 
     counting = {func: counted(shortcut) for func, shortcut in SHORTCUTS.items()}
-    monkeypatch.setattr(recording, "SHORTCUTS", counting)
+    monkeypatch.setattr(answers, "SHORTCUTS", counting)
     short = step()
-    monkeypatch.setattr(recording, "SHORTCUTS", {})
+    monkeypatch.setattr(answers.Answers, "of", asked_of_the_kernel)
     return short, step(), answered
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodWrapperType
 from typing import Any
 
 import torch
@@ -33,6 +34,9 @@ from .recurrent import NETWORKS, run_whole
 from .rungs import META, Rung
 
 _CONSTRUCTORS: frozenset[object] = frozenset(_device_constructors())
+_PLAIN = frozenset({FunctionType, BuiltinFunctionType, MethodDescriptorType, MethodWrapperType})
+"""What most calls are: asking whether such a one is an operator over functions takes longer."""
+
 _MOVES: frozenset[object] = frozenset({Tensor.cuda, Tensor.cpu, Tensor.pin_memory})
 
 
@@ -84,10 +88,12 @@ class Interception(TorchFunctionMode):
             return made
         if func in _MOVES:
             return args[0]
-        if isinstance(func, HigherOrderOperator):
-            return self._higher_order.run(func, *args, **kwargs)
         handler = self._handlers.get(func)
-        return func(*args, **kwargs) if handler is None else handler(*args, **kwargs)
+        if handler is not None:
+            return handler(*args, **kwargs)
+        if type(func) not in _PLAIN and isinstance(func, HigherOrderOperator):
+            return self._higher_order.run(func, *args, **kwargs)
+        return func(*args, **kwargs)
 
     def _adopted(self, tensor: Tensor) -> Tensor:
         """The tensor's twin; itself where it is the step's own."""

@@ -12,7 +12,7 @@ Masks among the inputs let everything through, as they do on the last rung.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 from torch.utils._pytree import tree_flatten, tree_map_only, tree_unflatten
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .recording import answer_of
+from .answers import Answer, Answers
 from .rungs import Meta, is_mask
 from .translation import tensors_in
 from .twin import on_meta, twin_of
@@ -47,6 +47,7 @@ class Known(Meta):
         self._values: MutableMapping[Tensor, Tensor] = WeakTensorKeyDictionary()
         # Copies written over with something unknown, by their storage, which is held so that no other takes its address.
         self._stale: dict[int, torch.UntypedStorage] = {}
+        self._answer = Answers().of
 
     def twin(self, model: nn.Module) -> nn.Module:
         """A copy of the module on meta."""
@@ -78,23 +79,27 @@ class Known(Meta):
         self._note(stand_in, value.detach())
         return stand_in
 
+    def answers(self) -> Answer:
+        """What operators return, for one run."""
+        return self.answer
+
     def answer(
         self,
         func: OpOverload,
-        types: Iterable[type],
+        types: Sequence[type],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> object:
         """What an operator returns, and beside it the values where those of all that it reads are known."""
         leaves, form = tree_flatten((args, kwargs))
         if not any(_place(leaf) == "meta" for leaf in leaves):
-            return answer_of(func, types, args, kwargs)
+            return self._answer(func, types, args, kwargs)
         values = [self._value(leaf) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
         unknown = any(
             value is None and leaf is not None for value, leaf in zip(values, leaves, strict=True)
         )
         if unknown or torch.Tag.nondeterministic_seeded in func.tags:
-            result = answer_of(func, types, self._without_masks(func, args), kwargs)
+            result = self._answer(func, types, self._without_masks(func, args), kwargs)
             self._forget(func, args, kwargs)
             return result
         known_args, known_kwargs = tree_unflatten(values, form)
@@ -104,7 +109,7 @@ class Known(Meta):
             worked_out = _worked_out(func, known_args, known_kwargs)
             result = tree_map_only(Tensor, on_meta, worked_out)
         else:
-            result = answer_of(func, types, args, kwargs)
+            result = self._answer(func, types, args, kwargs)
             if any(tensor.numel() > LIMIT for tensor in tensors_in((result,))):
                 return result
             worked_out = _worked_out(func, known_args, known_kwargs)

@@ -9,7 +9,7 @@ the strides.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import compress
@@ -24,8 +24,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ...dims import bytes_of
 from ...program import Attributes, Op, Phase, Role, Storage, Tensor
 from ...units import memory
+from .answers import Answer, Answers
 from .scopes import Scopes
-from .shortcuts import SHORTCUTS
 from .translation import Handling, Translation, results_of, tensors_in, translation_of
 
 DTYPE_NAMES: dict[torch.dtype, str] = {
@@ -46,26 +46,11 @@ _ONE_BY_ONE = torch._C.DispatchKey.CompositeExplicitAutograd
 
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
 
-Answer = Callable[[OpOverload, Iterable[type], tuple[Any, ...], dict[str, Any]], object]
-"""What an operator returns, of itself, the types of tensors that are none of PyTorch's own, and its arguments."""
-
 Key = tuple[int, tuple[int, ...], torch.dtype, int, tuple[int, ...]]
 
 
 class MemoryLimitError(Exception):
     """A step on real data grew larger than it may."""
-
-
-def answer_of(
-    func: OpOverload, types: Iterable[type], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> object:
-    """What the operator returns, without PyTorch's kernel where that is known (`shortcuts`)."""
-    shortcut = SHORTCUTS.get(func)
-    if shortcut is not None and not types:  # subclasses of tensors answer for themselves
-        result = shortcut(*args, **kwargs)
-        if result is not None:
-            return result
-    return func(*args, **kwargs)
 
 
 def _kept(results: object, kept: Iterable[bool]) -> Iterable[object]:
@@ -96,10 +81,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         *,
         home: str = "meta",
         limit: int | None = None,
-        answer: Answer = answer_of,
+        answer: Answer | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._answer = answer
+        self._answer = answer or Answers().of
         self.scopes = scopes
         self.home = home
         self.limit = limit
@@ -120,27 +105,44 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._owners: dict[int, str] = {}
         self._owner = ""
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would wrap every call to hide it from its compiler, and load that to do so."""
+        return False
+
     # -- operators -------------------------------------------------------------------------------
 
     def __torch_dispatch__(
         self,
         func: OpOverload,
-        types: Iterable[type],
+        types: Sequence[type],
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> object:
         """Runs the operator, then writes it down."""
-        kwargs = kwargs or {}
         how = translation_of(func)
+        if types or not how.builtin:
+            return self._run(func, how, types, args, kwargs or {})
+        # PyTorch's kernels on meta are Python, and none of their calls is one of the network's.
+        with torch._C.DisableTorchFunction():
+            return self._run(func, how, types, args, kwargs or {})
+
+    def _run(
+        self,
+        func: OpOverload,
+        how: Translation,
+        types: Sequence[type],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> object:
         if how.handling is Handling.SPREAD:
             with self:  # which lists it takes is seen by its parts
                 return func._op_dk(_ONE_BY_ONE, *args, **kwargs)
         try:
-            result = (
-                self._step_operator(func, how, types, args, kwargs)
-                if self._stepping
-                else self._answer(func, types, args, kwargs)
-            )
+            if self._stepping:
+                result = self._step_operator(func, how, types, args, kwargs)
+            else:
+                result = self._answer(func, types, args, kwargs)
         except Exception as error:
             self._failure = (error, func)
             raise
@@ -152,13 +154,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self,
         func: OpOverload,
         how: Translation,
-        types: Iterable[type],
+        types: Sequence[type],
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> object:
         """What an operator of an optimizer's step returns: itself where it is written in place."""
         first = tensors_in(args[:1])
-        if not first or first[0].device.type != "meta":
+        if not first or not first[0].is_meta:
             return self._answer(func, types, args, kwargs)
         if func is _READS_A_VALUE:
             return 1.0

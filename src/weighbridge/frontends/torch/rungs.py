@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ...program import Storage
-from .recording import Answer, answer_of
+from .answers import Answer, Answers
 from .twin import on_meta, twin_of
 
 SHARE = 0.6
@@ -35,14 +35,13 @@ class Rung(Protocol):
     """How tensors are made: copies of a network's, and the inputs that go in.
 
     `name` is Program.rung, `device` where tensors live, `with_data` whether they hold any, `limit` the bytes that
-    they may take together, `answer` what an operator returns.
+    they may take together.
     """
 
     name: str
     device: torch.device
     with_data: bool
     limit: int | None
-    answer: Answer
 
     def twin(self, model: nn.Module) -> nn.Module:
         """A copy of the module, the only one that is run."""
@@ -58,6 +57,9 @@ class Rung(Protocol):
     ) -> Any:
         """What one of PyTorch's functions makes for the network (`zeros`), wherever that asked for it."""
 
+    def answers(self) -> Answer:
+        """What operators return, for one run."""
+
 
 class Meta:
     """Shapes and no data."""
@@ -66,7 +68,6 @@ class Meta:
     device = torch.device("meta")
     with_data = False
     limit: int | None = None
-    answer: Answer = staticmethod(answer_of)
 
     def twin(self, model: nn.Module) -> nn.Module:
         """A copy of the module on meta."""
@@ -86,6 +87,10 @@ class Meta:
         """What one of PyTorch's functions makes for the network."""
         return make(*args, **{**kwargs, "device": self.device})
 
+    def answers(self) -> Answer:
+        """What operators return, for one run."""
+        return Answers().of
+
 
 META = Meta()
 
@@ -100,7 +105,6 @@ class Real:
     name = "real"
     device = torch.device("cpu")
     with_data = True
-    answer: Answer = staticmethod(answer_of)
 
     def __init__(self, model: object, limit: int) -> None:
         self.limit: int | None = limit
@@ -148,6 +152,10 @@ class Real:
     ) -> Any:
         """What one of PyTorch's functions makes for the network."""
         return make(*args, **{**kwargs, "device": self.device})
+
+    def answers(self) -> Answer:
+        """What operators return, for one run."""
+        return Answers().of
 
 
 def is_mask(dtype: torch.dtype, name: str) -> bool:

@@ -368,7 +368,7 @@ def _materialise(model: nn.Module, given: Arguments, rung: Rung) -> None:
 
 
 def _recorder(scopes: Scopes, rung: Rung) -> Recorder:
-    return Recorder(scopes, home=rung.device.type, limit=rung.limit, answer=rung.answer)
+    return Recorder(scopes, home=rung.device.type, limit=rung.limit, answer=rung.answers())
 
 
 def _modules(modules: Mapping[str, nn.Module]) -> tuple[Module, ...]:

@@ -53,8 +53,11 @@ class Translation:
 
     `read` puts a call in our terms. `results` are the outputs that a layer hands on. `in_place` means
     that it writes over an operand. `written` are the arguments, by place and name, that are the results of
-    an operator which returns nothing; None where it returns them.
+    an operator which returns nothing; None where it returns them. `builtin` are PyTorch's own, and `pure`
+    those of them that say of no operand that they write into it or return a view of it.
     """
+
+    func: OpOverload
 
     kind: str
     name: str
@@ -63,6 +66,8 @@ class Translation:
     results: int
     in_place: bool
     written: tuple[tuple[int, str], ...] | None
+    builtin: bool
+    pure: bool
 
     def results_in(self, args: tuple[Any, ...], kwargs: dict[str, Any], result: object) -> object:
         """What a call made or wrote over."""
@@ -75,13 +80,13 @@ class Translation:
 
 def translation_of(func: OpOverload) -> Translation:
     """How calls of this operator are to be written down."""
-    known = _TRANSLATIONS.get(func)
+    known = _TRANSLATIONS.get(id(func))  # an operator's own hash takes a Python call
     if known is None:
-        known = _TRANSLATIONS[func] = _translate(func)
+        known = _TRANSLATIONS[id(func)] = _translate(func)
     return known
 
 
-_TRANSLATIONS: dict[OpOverload, Translation] = {}
+_TRANSLATIONS: dict[int, Translation] = {}
 
 
 def results_of(kind: str) -> int:
@@ -107,6 +112,7 @@ def _translate(func: OpOverload) -> Translation:
     rule = rule_of(kind)
     outs = frozenset(argument.name for argument in func._schema.arguments if argument.is_out)
     return Translation(
+        func=func,
         kind=kind,
         name=str(func),
         handling=_handling(namespace, plain),
@@ -114,7 +120,14 @@ def _translate(func: OpOverload) -> Translation:
         results=len(func._schema.returns) + 99 if rule is None or rule.view else rule.results,
         in_place=in_place,
         written=written,
+        builtin=namespace == "aten",
+        pure=namespace == "aten" and _is_pure(func),
     )
+
+
+def _is_pure(func: OpOverload) -> bool:
+    schema = func._schema
+    return all(argument.alias_info is None for argument in (*schema.arguments, *schema.returns))
 
 
 def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:

@@ -94,15 +94,16 @@ def _console() -> Console:
 
 
 def _speed(tools: Sequence[Tool], asked: argparse.Namespace) -> int:
+    def keep(times: report.Times) -> None:
+        if asked.json:
+            report.write_json(asked.json, times)
+
     times = (
         report.read_times(asked.kept)
         if asked.kept
-        else speed.compare(Console(stderr=True), rounds=asked.rounds, tools=tools)
+        else speed.compare(Console(stderr=True), rounds=asked.rounds, tools=tools, kept=keep)
     )
-    table = report.speed_rows(times)
-    report.show_speed(table, _console())
-    if asked.json:
-        report.write_json(asked.json, times)
+    report.show_speed(times, _console())
     if asked.page:
-        report.write_into(asked.page, "speed", report.speed_page(table))
+        report.write_into(asked.page, "speed", report.speed_page(times))
     return 0

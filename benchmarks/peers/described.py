@@ -25,7 +25,7 @@ def _convolution(op: Op) -> nn.Module:
     settings: Any = {key: op.attributes[key] for key in ("stride", "padding", "dilation", "groups")}
     channels, _, *kernel = weight.shape
     return nn.Conv2d(
-        image.shape[1], channels, tuple(kernel), bias=len(op.inputs) == 3, **settings
+        image.shape[1], channels, (kernel[0], kernel[1]), bias=len(op.inputs) == 3, **settings
     )  # fmt: skip
 
 

@@ -303,6 +303,19 @@ def llama_8b() -> Built:
     return LlamaForCausalLM(config), (torch.zeros(1, 2048, dtype=torch.int64),)
 
 
+def load() -> None:
+    """Imports what networks are made of, so that processes forked afterwards need not."""
+    import torchvision  # noqa: F401
+    from transformers import BertModel, GPT2LMHeadModel, LlamaForCausalLM, MixtralForCausalLM
+
+    del (
+        BertModel,
+        GPT2LMHeadModel,
+        LlamaForCausalLM,
+        MixtralForCausalLM,
+    )  # loaded when they are named
+
+
 LIBRARIES = {"torchvision": torchvision_network, "zoo": zoo_network}
 
 

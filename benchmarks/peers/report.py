@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -161,24 +161,47 @@ def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;")
 
 
-def speed_rows(times: Mapping[str, Mapping[str, Sequence[Answer]]]) -> list[Row]:
-    """Networks down, tools across: median CPU seconds of a call, and its ratio to the forward's."""
+Times = Mapping[str, Mapping[str, Sequence[Answer]]]
+"""Network, then tool, then one answer a round."""
+
+ON_DATA = " *"
+"""Marks what a tool answered on data, since it cannot on meta."""
+
+
+def speed_rows(times: Times) -> list[Row]:
+    """Tools down, networks across: median CPU milliseconds of a call, and the ratio to the forward's."""
+    return [("CPU ms (ratio)", *times), *_by_tool(times, _cpu_cell)]
+
+
+def memory_rows(times: Times) -> list[Row]:
+    """Tools down, networks across: the most MiB that the process held."""
+    return [("peak MiB", *times), *_by_tool(times, _memory_cell)]
+
+
+def _by_tool(
+    times: Times, cell: Callable[[Sequence[Answer], float | None], str]
+) -> list[Row]:  # fmt: skip
     names = list(next(iter(times.values())))
-    table: list[Row] = [("network", *names)]
-    for network, by_tool in times.items():
-        base = _median(by_tool[names[0]])
-        table.append((network, *(_speed_cell(answers, base) for answers in by_tool.values())))
-    return table
+    bases = {network: _median(by_tool[names[0]]) for network, by_tool in times.items()}
+    return [
+        (name, *(cell(by_tool[name], bases[network]) for network, by_tool in times.items()))
+        for name in names
+    ]
 
 
-def _speed_cell(answers: Sequence[Answer], base: float | None) -> str:
+def _cpu_cell(answers: Sequence[Answer], base: float | None) -> str:
     median = _median(answers)
     if median is None:
-        return next(answer.error for answer in answers if answer.error is not None)
-    ratio = f" ({median / base:.2f} x)" if base else ""
+        return "-"
+    ratio = f" ({median / base:.2f})" if base else ""
+    return f"{median * 1e3:.0f}{ratio}" + ("" if answers[0].device == "meta" else ON_DATA)
+
+
+def _memory_cell(answers: Sequence[Answer], _: float | None) -> str:
+    if _median(answers) is None:
+        return "-"
     peak = statistics.median(answer.peak_bytes or 0 for answer in answers) / 2**20
-    data = "" if answers[0].device == "meta" else ", on data"
-    return f"{median:.3f} s{ratio}, {peak:.0f} MiB{data}"
+    return f"{peak:.0f}" + ("" if answers[0].device == "meta" else ON_DATA)
 
 
 def _median(answers: Sequence[Answer]) -> float | None:
@@ -190,19 +213,33 @@ def _median(answers: Sequence[Answer]) -> float | None:
     )
 
 
-def show_speed(table: Sequence[Row], console: Console) -> None:
-    """The table of speed in the terminal; its first row holds the headings."""
-    shown = Table(title="CPU seconds of one analysis, ratio to the forward on meta, peak memory")
-    for column in table[0]:
-        shown.add_column(column)
-    for row in table[1:]:
-        shown.add_row(*row)
-    console.print(shown)
+def show_speed(times: Times, console: Console) -> None:
+    """The tables of speed and of memory in the terminal, and why some cells are empty."""
+    for rows_of in (speed_rows, memory_rows):
+        heading, *body = rows_of(times)
+        shown = Table(*heading, box=SIMPLE_HEAD)
+        for row in body:
+            shown.add_row(*row)
+        console.print(shown)
+    console.print(*_failures(times), sep="\n", markup=False)
 
 
-def speed_page(table: Sequence[Row]) -> str:
-    """The same in Markdown, tools down and networks across, so that a page can hold it."""
-    return _markdown(list(zip(*table, strict=True)))
+def speed_page(times: Times) -> str:
+    """The same in Markdown."""
+    failures = [f"- {_escaped(each)}" for each in _failures(times)]
+    return "\n\n".join(
+        (_markdown(speed_rows(times)), _markdown(memory_rows(times)), "\n".join(failures))
+    )
+
+
+def _failures(times: Times) -> list[str]:
+    """'TorchLens, Llama 3 8B: MemoryError: ...': who has no answer, and what was said instead."""
+    return [
+        f"{tool}, {network}: {answers[-1].error}"
+        for network, by_tool in times.items()
+        for tool, answers in by_tool.items()
+        if answers[-1].error is not None
+    ]
 
 
 def write_into(page: Path, part: str, text: str) -> None:
@@ -224,7 +261,7 @@ def write_json(file: Path, answers: object) -> None:
     file.write_text(json.dumps(answers, indent=1, default=asdict) + "\n", encoding="utf-8")
 
 
-def read_times(file: Path) -> dict[str, dict[str, list[Answer]]]:
+def read_times(file: Path) -> Times:
     """Answers of every round by network and tool, as :func:`write_json` has written them."""
     kept = json.loads(file.read_text(encoding="utf-8"))
     return {

@@ -61,9 +61,12 @@ def _loaded(tool: str) -> tuple[Any, str | None]:
     try:
         import torch
 
+        from benchmarks.peers import networks
         from benchmarks.peers.tools import BY_NAME
 
         count = BY_NAME[tool].load()
+        if BY_NAME[tool].forks:
+            networks.load()
     except BaseException as error:  # a tool may even call sys.exit
         return None, _first_line(error)
     _load_late(count, torch.nn.Linear(1, 1, device="meta"), torch.zeros(1, 1, device="meta"))

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("benchmarks.peers", reason="run from the checkout: python -m pytest")
 
-from benchmarks.peers import asking, command
+from benchmarks.peers import asking, command, report
 from benchmarks.peers.asking import Answer
 from benchmarks.peers.cases import BY_NAME, CASES, Case
 from benchmarks.peers.report import write_into
@@ -26,7 +26,7 @@ CASE = Case(
     params=10,
     source="100 + 900",
     conventions={1200: "full square"},
-    readings={"the first kind only": 100, "nothing at all": 0},
+    readings={"the first kind only": 100, "nothing at all": 0, "all but the last fifteen": 985},
 )
 
 GROUPED = ("moe-grouped", "moe-mixtral")
@@ -224,6 +224,7 @@ def test_tools_that_are_not_installed_are_said_to_be(
         (100, "90 % missing", False, "the first kind only"),  # 900 of 1000
         (101, "90 % missing", False, "the first kind only"),  # within 2 % of the whole
         (300, "70 % missing", False, ""),
+        (986, "1 % missing", False, "all but the last fifteen"),  # nearer to them than to the whole
         (0, "nothing", False, "nothing at all"),
         (1, "99.9 % missing", False, "nothing at all"),
         (4000, "4 x", False, ""),
@@ -233,6 +234,54 @@ def test_tools_that_are_not_installed_are_said_to_be(
 def test_verdicts(macs: int, word: str, right: bool, why: str) -> None:
     verdict = on_macs(Answer(macs=macs, params=10), CASE, more="adds biases")
     assert (verdict.word, verdict.right, verdict.why) == (word, right, why)
+
+
+def test_right_but_for_what_it_adds() -> None:
+    near = {macs: on_macs(Answer(macs=macs), CASE).near for macs in (1000, 1003, 997, 1203, 500)}
+    assert near == {1000: False, 1003: True, 997: False, 1203: True, 500: False}
+
+
+def test_a_summary_counts_and_gives_each_reason_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "installed", lambda package: "1.0")
+    other = replace(CASE, name="other")
+    found = [
+        (CASE, {"thop": Answer(macs=100, params=10), "FlopCounterMode, meta": Answer(macs=1000)}),
+        (
+            other,
+            {"thop": Answer(macs=100, params=9), "FlopCounterMode, meta": Answer(error="a <b>")},
+        ),
+    ]
+    page = report.summary_page(found)
+    assert "| thop | **0 of 2** | 0 | 2 | 0 | 1 of 2 |" in page
+    assert "| FlopCounterMode, meta | **1 of 2** | 0 | 0 | 1 | - |" in page
+    assert "Versions: thop 1.0, torch 1.0." in page
+    assert (
+        "- **thop**: the first kind only ([two products](#two products), [other](#other))" in page
+    )
+    assert "- **FlopCounterMode, meta**: a &lt;b> ([other](#other))" in page
+
+
+def test_speeds_are_medians_of_calls_that_load_nothing() -> None:
+    def answers(*calls: list[float], device: str = "meta") -> list[Answer]:
+        return [Answer(cpu_seconds=each, peak_bytes=3 * 2**20, device=device) for each in calls]
+
+    times = {
+        "net": {
+            "forward": answers([9, 0.1, 0.1, 0.3], [9, 0.2, 0.2]),  # medians 0.1 and 0.2
+            "weighbridge": answers([9, 0.06]),
+            "TorchLens": answers([9, 3], device="cpu"),
+            "thop": [Answer(error="KeyError: 'x'")],
+        }
+    }
+    assert report.speed_rows(times) == [
+        ("CPU ms (ratio)", "net"),
+        ("forward", "150 (1.00)"),
+        ("weighbridge", "60 (0.40)"),
+        ("TorchLens", "3000 (20.00) *"),
+        ("thop", "-"),
+    ]
+    assert [row[1] for row in report.memory_rows(times)] == ["net", "3", "3", "3 *", "-"]
+    assert "- thop, net: KeyError: 'x'" in report.speed_page(times)
 
 
 def test_a_crash_is_a_verdict() -> None:

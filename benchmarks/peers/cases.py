@@ -119,6 +119,7 @@ RESNET50_MACS, RESNET50_PARAMS = resnet50()
 ONE_VECTOR = (
     "a linear layer counts as one vector: the sequence axis is ignored; the rest has no rule"
 )
+AS_CONVOLUTION = "transformers' Conv1D is taken for a convolution by its name: its weights times the last axis, not times T"
 NO_ATTENTION = "projections only: no rule for scaled_dot_product_attention"
 
 CASES: tuple[Case, ...] = (
@@ -151,6 +152,7 @@ CASES: tuple[Case, ...] = (
         source="4·T·D² + 2·T²·D + 2·T·D·F",
         readings={
             "the fused kernel of the whole layer has no rule": 0,
+            "one vector through the feed-forward, nothing of the attention": 2 * 512 * 2048,
             "feed-forward only: nothing of the attention": LAYER_FEED_FORWARD,
             "feed-forward and the output projection": LAYER_FEED_FORWARD + LAYER_PROJECTIONS // 4,
             "all but scores and values: no rule for attention": LAYER_FEED_FORWARD
@@ -178,7 +180,10 @@ CASES: tuple[Case, ...] = (
         macs=1024 * 512 * 8 * 64,  # 268,435,456
         params=8 * 512 * 64,
         source="t·d·h·e = 1024·512·8·64",
-        readings={"no module does it, and einsum has no rule": 0},
+        readings={
+            "no module does it, and einsum has no rule": 0,
+            "the weight counts once, whatever it meets": 512 * 8 * 64,
+        },
     ),
     Case(
         name="lstm",
@@ -222,6 +227,7 @@ CASES: tuple[Case, ...] = (
             "no rule for grouped_mm nor attention: projections, router and head": MIXTRAL_LINEAR,
             "attention, but no rule for grouped_mm": MIXTRAL_LINEAR + MIXTRAL_SQUARE,
             "experts, but no rule for attention": MIXTRAL_LINEAR + MIXTRAL_EXPERTS,
+            ONE_VECTOR: GROUPED_PROJECTIONS + 256 * 512 * 8 + 512 * 1000,
         },
     ),
     Case(
@@ -271,8 +277,7 @@ CASES: tuple[Case, ...] = (
         readings={
             "transformers' Conv1D is not known and addmm has no rule": 0,
             # 768*3072 weights times a last axis of 3072, then 3072*768 times one of 768
-            "taken for a convolution by its name: weights times the last axis, not times T": 768 * 3072**2
-            + 3072 * 768**2,
+            AS_CONVOLUTION: 768 * 3072**2 + 3072 * 768**2,
         },
     ),
     Case(
@@ -287,6 +292,8 @@ CASES: tuple[Case, ...] = (
             NO_ATTENTION: GPT2_BLOCKS + GPT2_HEAD,
             "the head only: transformers' Conv1D is not known, nor attention": GPT2_HEAD,
             "head and attention: transformers' Conv1D is not known": GPT2_HEAD + GPT2_SQUARE,
+            # D*3D, D*D, D*4D and 4D*D weights times last axes of 3D, D, 4D and D, twelve times
+            AS_CONVOLUTION: 12 * (9 + 1 + 16 + 4) * 768**3,
         },
     ),
     Case(
@@ -296,7 +303,10 @@ CASES: tuple[Case, ...] = (
         macs=BERT_BLOCKS + BERT_SQUARE + 768 * 768,  # 48,318,971,904
         params=BERT_PARAMS,  # 109,482,240
         source="12·(12·D²·T + 2·T²·D) + D²",
-        readings={NO_ATTENTION: BERT_BLOCKS + 768 * 768},
+        readings={
+            NO_ATTENTION: BERT_BLOCKS + 768 * 768,
+            ONE_VECTOR: BERT_BLOCKS // 512 + 768 * 768,
+        },
     ),
     Case(
         name="llama-cache",
@@ -307,7 +317,7 @@ CASES: tuple[Case, ...] = (
         params=2 * 1000 * 512 + 2 * (GROUPED_PROJECTIONS + 3 * 512 * 1408 + 2 * 512) + 512,
         source="T·(2·(2·D² + 2·D²/4 + 3·D·F) + D·1000) + 2·2·D·T·(T+1)/2",
         conventions={LLAMA_LINEAR + LLAMA_SQUARE: "full square"},
-        readings={NO_ATTENTION: LLAMA_LINEAR},
+        readings={NO_ATTENTION: LLAMA_LINEAR, ONE_VECTOR: LLAMA_LINEAR // 128},
     ),
     Case(
         name="vit_b_16",
@@ -320,6 +330,8 @@ CASES: tuple[Case, ...] = (
         source="196·D·768 + 12·(12·D²·T + 2·T²·D) + D·1000, T = 197",
         readings={
             "nothing of the attention, its projections included": VIT_PATCHES + VIT_MLP + VIT_HEAD,
+            "patches, one vector through each MLP, nothing of the attention":
+                VIT_PATCHES + VIT_MLP // 197 + VIT_HEAD,
             "of the attention, the output projection only":
                 VIT_PATCHES + VIT_MLP + VIT_PROJECTIONS // 4 + VIT_HEAD,
             "all but scores and values: no rule for attention":

@@ -83,7 +83,14 @@ Found = Sequence[tuple[Case, Mapping[str, Answer]]]
 def summary_page(found: Found) -> str:
     """How many cases each tool has right, and what it says where it has not, in Markdown."""
     names = list(found[0][1])
-    heading = ("tool", "MACs right", "within 2 %", "wrong", "crashes", "parameters right")
+    heading = (
+        "tool",
+        "MACs right",
+        "right but for what it adds",
+        "wrong",
+        "crashes",
+        "parameters right",
+    )
     table = [heading, *(_score(BY_NAME[name], found) for name in names)]
     reasons = [f"- **{name}**: {why}" for name in names if (why := _reasons(BY_NAME[name], found))]
     return f"{_markdown(table)}\n\n{_versions(names)}\n\n" + "\n".join(reasons)

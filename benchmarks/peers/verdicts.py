@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchmarks.peers.asking import Answer
@@ -15,7 +14,7 @@ NEAR = 0.02
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """`word` is what to print: 'exact', 'half', 'crashes', ...; `right` whether the number stands, `near`
-    whether it does but for what a tool adds beyond products."""
+    whether it does but for what the tool adds beyond products."""
 
     word: str
     right: bool
@@ -42,15 +41,17 @@ def on_macs(answer: Answer, case: Case, *, more: str = "") -> Verdict:
     if answer.macs in case.conventions:
         word = case.conventions[answer.macs]
         return Verdict(word=word, right=True, ratio=ratio, why=f"right by the convention {word!r}")
-    if abs(ratio - 1) <= NEAR:
-        word = f"{ratio - 1:+.2%}".replace("%", " %")
-        return Verdict(
-            word=word, right=False, ratio=ratio, why=more if ratio > 1 else "", near=True
-        )
-    if (convention := _nearest(answer.macs, case.conventions, case.macs)) is not None:
-        return Verdict(word=f"~ {convention}", right=False, ratio=ratio, why=more)
-    why = _nearest(answer.macs, {macs: why for why, macs in case.readings.items()}, case.macs) or ""
-    return Verdict(word=_distance(ratio), right=False, ratio=ratio, why=why)
+    reasons = {macs: why for why, macs in case.readings.items()}
+    nearest = min((case.macs, *case.conventions, *reasons), key=lambda n: abs(n - answer.macs))
+    if abs(nearest - answer.macs) > NEAR * case.macs:
+        return Verdict(word=_distance(ratio), right=False, ratio=ratio, why="")
+    if nearest in reasons:
+        return Verdict(word=_distance(ratio), right=False, ratio=ratio, why=reasons[nearest])
+    word = f"{ratio - 1:+.2%}".replace("%", " %")
+    if nearest in case.conventions:
+        word = f"~ {case.conventions[nearest]}"
+    adds = answer.macs > nearest
+    return Verdict(word=word, right=False, ratio=ratio, why=more if adds else "", near=adds)
 
 
 def on_params(answer: Answer, case: Case) -> str:
@@ -67,14 +68,6 @@ def _equal(macs: int, case: Case) -> bool:
     if case.digits is None:
         return macs == case.macs
     return round(macs / 1e9, case.digits) == round(case.macs / 1e9, case.digits)
-
-
-def _nearest(macs: int, meanings: Mapping[int, str], whole: int) -> str | None:
-    """What the number means: the nearest that is known, if it is near in terms of the whole."""
-    if not meanings:
-        return None
-    nearest = min(meanings, key=lambda known: abs(known - macs))
-    return meanings[nearest] if abs(nearest - macs) <= NEAR * whole else None
 
 
 def _distance(ratio: float) -> str:

@@ -161,7 +161,11 @@ def _ask(count: Any, question: Question, answer: Answer) -> None:
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0].strip() if lines else ''}"
+    return _short(f"{type(error).__name__}: {lines[0].strip()}" if lines else type(error).__name__)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 160 else text[:159] + "…"
 
 
 def _peak_bytes() -> int:

@@ -255,10 +255,8 @@ def test_a_summary_counts_and_gives_each_reason_once(monkeypatch: pytest.MonkeyP
     assert "| thop | **0 of 2** | 0 | 2 | 0 | 1 of 2 |" in page
     assert "| FlopCounterMode, meta | **1 of 2** | 0 | 0 | 1 | - |" in page
     assert "Versions: thop 1.0, torch 1.0." in page
-    assert (
-        "- **thop**: the first kind only ([two products](#two products), [other](#other))" in page
-    )
-    assert "- **FlopCounterMode, meta**: a &lt;b> ([other](#other))" in page
+    assert "- **thop**: the first kind only (two products, other)" in page
+    assert "- **FlopCounterMode, meta**: a &lt;b> (other)" in page
 
 
 def test_speeds_are_medians_of_calls_that_load_nothing() -> None:
@@ -282,6 +280,14 @@ def test_speeds_are_medians_of_calls_that_load_nothing() -> None:
     ]
     assert [row[1] for row in report.memory_rows(times)] == ["net", "3", "3", "3 *", "-"]
     assert "- thop, net: KeyError: 'x'" in report.speed_page(times)
+
+
+def test_a_tool_whose_flops_are_right_is_said_to_have_them() -> None:
+    # 1000 MACs are 2000 FLOPs, and some biases
+    verdict = on_macs(Answer(macs=0, params=10, flops=2020), CASE)
+    assert not verdict.right
+    assert verdict.why == "counts FLOPs and no MACs there: 2,020 FLOPs in all, 2 a MAC"
+    assert on_macs(Answer(macs=0, params=10, flops=200), CASE).why == "nothing at all"
 
 
 def test_a_crash_is_a_verdict() -> None:

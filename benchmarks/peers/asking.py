@@ -18,7 +18,7 @@ LIMIT_BYTES = 10 * 2**30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What one tool said about one network. `error` is set, or `macs` and `params` are.
+    """What one tool said about one network. `error` is set, or `macs` and `params` are; `flops` where it says both.
 
     `cpu_seconds` (user and system, all threads) has one value a repeat, without imports and building;
     `peak_bytes` is the process's, `base_bytes` what it was before the first call. `uncounted` names the
@@ -27,6 +27,7 @@ class Answer:
 
     macs: int | None = None
     params: int | None = None
+    flops: int | None = None
     uncounted: Sequence[str] = ()
     cpu_seconds: Sequence[float] = ()
     wall_seconds: Sequence[float] = ()

@@ -123,7 +123,7 @@ def _reasons(tool: Tool, found: Found) -> str:
         verdict = on_macs(answer, case, more=tool.more)
         if not verdict.right:
             why = verdict.why or _named(answer, verdict) or f"{verdict.word}, and why is not known"
-            by_reason.setdefault(why, []).append(f"[{case.name}](#{case.name})")
+            by_reason.setdefault(why, []).append(case.name)
     return "; ".join(f"{_escaped(why)} ({', '.join(cases)})" for why, cases in by_reason.items())
 
 

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 class Counted:
     """What a tool answers: multiply-accumulates and parameters; None for what it doesn't count.
 
-    `uncounted` names the operators that the tool itself says it has not counted, if it says so.
+    `flops` is a second number, of a tool that gives both. `uncounted` names the operators that the tool itself says
+    it has not counted, if it says so.
     """
 
     macs: int | None
     params: int | None
+    flops: int | None = None
     uncounted: tuple[str, ...] = ()
 
+
+BEYOND = "it adds operations beyond products, such as biases, normalisations or activations"
 
 Count = Callable[["nn.Module", tuple[Any, ...]], Counted]
 """Asks a tool about a module and the positional arguments of its forward."""
@@ -156,14 +160,14 @@ def _calflops() -> Count:
     from calflops import calculate_flops
 
     def count(model: nn.Module, arguments: tuple[Any, ...]) -> Counted:
-        _, macs, params = calculate_flops(
+        flops, macs, params = calculate_flops(
             model,
             args=list(arguments),
             print_results=False,
             print_detailed=False,
             output_as_string=False,
         )
-        return Counted(macs=int(macs), params=int(params))
+        return Counted(macs=int(macs), params=int(params), flops=int(flops))
 
     return count
 
@@ -172,7 +176,7 @@ def _deepspeed() -> Count:
     from deepspeed.profiling.flops_profiler import get_model_profile
 
     def count(model: nn.Module, arguments: tuple[Any, ...]) -> Counted:
-        _, macs, params = get_model_profile(
+        flops, macs, params = get_model_profile(
             model,
             args=list(arguments),
             print_profile=False,
@@ -180,7 +184,7 @@ def _deepspeed() -> Count:
             warm_up=0,
             as_string=False,
         )
-        return Counted(macs=int(macs), params=int(params))
+        return Counted(macs=int(macs), params=int(params), flops=int(flops))
 
     return count
 
@@ -235,35 +239,35 @@ TOOLS: tuple[Tool, ...] = (
         package="torchinfo",
         says="mult-adds",
         load=_torchinfo,
-        more="more than products: it adds operations such as biases, normalisations or activations",
+        more=BEYOND,
     ),
     Tool(
         name="fvcore",
         package="fvcore",
         says="flops, 1 a MAC",
         load=_fvcore,
-        more="more than products: it adds operations such as biases, normalisations or activations",
+        more=BEYOND,
     ),
     Tool(
         name="ptflops",
         package="ptflops",
         says="MACs of one sample",
         load=lambda: _ptflops("pytorch"),
-        more="more than products: it adds operations such as biases, normalisations or activations",
+        more=BEYOND,
     ),
     Tool(
         name="ptflops, aten",
         package="ptflops",
         says="MACs",
         load=lambda: _ptflops("aten"),
-        more="more than products: it adds operations such as biases, normalisations or activations",
+        more=BEYOND,
     ),
     Tool(
         name="thop",
         package="thop",
         says="MACs",
         load=_thop,
-        more="more than products: it adds operations such as biases, normalisations or activations",
+        more=BEYOND,
     ),
     Tool(name="calflops", package="calflops", says="MACs", load=_calflops),
     Tool(name="DeepSpeed", package="deepspeed", says="MACs", load=_deepspeed),
@@ -273,7 +277,7 @@ TOOLS: tuple[Tool, ...] = (
         package="torchprofile",
         says="MACs",
         load=_torchprofile,
-        more="more than products: it adds operations such as biases, normalisations or activations",
+        more=BEYOND,
     ),
 )
 

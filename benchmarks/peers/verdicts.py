@@ -41,6 +41,9 @@ def on_macs(answer: Answer, case: Case, *, more: str = "") -> Verdict:
     if answer.macs in case.conventions:
         word = case.conventions[answer.macs]
         return Verdict(word=word, right=True, ratio=ratio, why=f"right by the convention {word!r}")
+    if answer.flops is not None and abs(answer.flops / 2 - case.macs) <= NEAR * case.macs:
+        why = f"counts FLOPs and no MACs there: {answer.flops:,} FLOPs in all, 2 a MAC"
+        return Verdict(word=_distance(ratio), right=False, ratio=ratio, why=why)
     reasons = {macs: why for why, macs in case.readings.items()}
     nearest = min((case.macs, *case.conventions, *reasons), key=lambda n: abs(n - answer.macs))
     if abs(nearest - answer.macs) > NEAR * case.macs:

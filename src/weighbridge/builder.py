@@ -49,6 +49,7 @@ class Builder:
         self._inputs: list[Tensor] = []
         self._scope = ""
         self._calls: list[tuple[int, int]] = []
+        self._held: list[tuple[int, int]] = []
         self._idle = False
         self._phase: Phase = "forward"
         self._ids = 0
@@ -142,6 +143,12 @@ class Builder:
         finally:
             self._idle = False
 
+    @contextmanager
+    def holding(self, tensor: Tensor) -> Iterator[None]:
+        """Says that a variable of the network's own code names the tensor until the block ends."""
+        yield
+        self._held.append((tensor.storage, len(self._ops) - 1))
+
     @property
     def scope(self) -> str:
         """The dotted path of the open module."""
@@ -152,8 +159,13 @@ class Builder:
 
     # -- operators -------------------------------------------------------------------------------
 
-    def op(self, kind: str, *inputs: Tensor, **attributes: AttributeValue) -> tuple[Tensor, ...]:
+    def op(
+        self, kind: str, *inputs: Tensor, in_place: bool = False, **attributes: AttributeValue
+    ) -> tuple[Tensor, ...]:
         """Runs one operator and returns its outputs.
+
+        `in_place` the first is written over the first input; where backward reads what that was, it takes
+        memory all the same, as in PyTorch, which copies it first.
 
         Raises:
             ShapeError: the inputs do not fit; the message names the module and the shapes.
@@ -178,10 +190,15 @@ class Builder:
             raise ShapeError(
                 f"{where} does not take an input of shape {given}", error.message
             ) from error
+        differentiable = self._phase == "forward" and any(
+            tensor.id in self._differentiable for tensor in inputs
+        )
+        in_place = in_place and (rule.overwrites or not (differentiable and self.workload.training))
         role: Role = "activation" if self._phase == "forward" else "activation_gradient"
         outputs = []
         for index, (shape, dtype) in enumerate(zip(shapes, rule.dtypes(draft), strict=True)):
-            shared = inputs[0].storage if rule.view and inputs else None
+            shares = rule.view or (in_place and index == 0)
+            shared = inputs[0].storage if shares and inputs else None
             if self._idle:
                 shared = _NOWHERE
             outputs.append(
@@ -192,7 +209,7 @@ class Builder:
                     storage=shared,
                 )
             )
-        if self._phase == "forward" and any(t.id in self._differentiable for t in inputs):
+        if differentiable:
             self._differentiable.update(
                 tensor.id
                 for tensor in outputs[: rule.results]
@@ -201,15 +218,7 @@ class Builder:
         if self._idle:
             return tuple(outputs)
         self._ops.append(
-            Op(
-                kind=kind,
-                name=kind,
-                scope=self._scope,
-                phase=self._phase,
-                inputs=inputs,
-                outputs=tuple(outputs),
-                attributes=attributes,
-            )
+            replace(draft, name=f"{kind}_" if in_place else kind, outputs=tuple(outputs))
         )
         return tuple(outputs)
 
@@ -261,6 +270,21 @@ class Builder:
         self._scope = "loss"
         (seed,) = self.op("fill", shape=(), dtype=loss.dtype)
         gradients: dict[int, Tensor] = {loss.id: seed}
+        with self.holding(seed):
+            self._walk_back(forward, gradients)
+        self._scope = ""
+        return {
+            parameter.id: gradients[parameter.id]
+            for parameter in self._parameters
+            if parameter.id in gradients
+        }
+
+    def _walk_back(self, forward: tuple[Op, ...], gradients: dict[int, Tensor]) -> None:
+        """Emits what each operator's rule says of backward, and adds to the gradients by tensor id.
+
+        As autograd does it: what a rule reads is free when all of the rule has run, before gradients that
+        meet are added; and a leaf's gradient that goes elsewhere too is copied, not shared.
+        """
         for op in reversed(forward):
             if not any(tensor.id in gradients for tensor in op.outputs):
                 continue
@@ -271,21 +295,22 @@ class Builder:
             incoming = tuple(gradients.get(tensor.id) for tensor in op.outputs)
             rule = rule_of(op.kind)
             assert rule is not None
-            for tensor, want, gradient in zip(
-                op.inputs, wanted, rule.backward(op, incoming, wanted, self.op), strict=True
-            ):
-                if not want or gradient is None:
-                    continue
+            first = len(self._ops)
+            made = rule.backward(op, incoming, wanted, self.op)
+            if len(self._ops) > first:
+                self._calls.append((first, len(self._ops) - 1))
+            handed = [
+                (tensor, gradient)
+                for tensor, want, gradient in zip(op.inputs, wanted, made, strict=True)
+                if want and gradient is not None
+            ]
+            for tensor, gradient in handed:
                 earlier = gradients.get(tensor.id)
                 if earlier is not None:
                     (gradient,) = self.op("add", earlier, gradient)
+                elif tensor.role in _LEAVES and sum(g is gradient for _, g in handed) > 1:
+                    (gradient,) = self.op("clone", gradient)
                 gradients[tensor.id] = gradient
-        self._scope = ""
-        return {
-            parameter.id: gradients[parameter.id]
-            for parameter in self._parameters
-            if parameter.id in gradients
-        }
 
     def _as_gradients(self, gradients: dict[int, Tensor]) -> dict[int, Tensor]:
         """Gives what turned out to be a parameter's gradient that role, wherever it stands."""
@@ -342,8 +367,9 @@ class Builder:
         """
         if self.workload.training:
             self.workload.check_trained(p.name or "" for p in self._parameters)
-            gradients = self.backward(self.loss(outputs, loss_weights, usual=loss))
-            self.update(self._as_gradients(gradients))
+            result = self.loss(outputs, loss_weights, usual=loss)
+            with self.holding(result):
+                self.update(self._as_gradients(self.backward(result)))
         kept = {t.storage for t in (*self._parameters, *self._buffers, *self._inputs, *outputs)}
         kept |= {t.storage for op in self._ops for t in op.outputs if t.role in _OUTLIVES}
         program = Program(
@@ -353,7 +379,7 @@ class Builder:
             rung="declared",
             workload=self.workload,
             ops=tuple(self._ops),
-            storages=with_lifetimes(self._storages, self._ops, kept, self._calls),
+            storages=with_lifetimes(self._storages, self._ops, kept, self._calls, self._held),
             modules=tuple(self._modules.values()),
             parameters=tuple(self._parameters),
             buffers=tuple(self._buffers),
@@ -373,6 +399,7 @@ _NOT_YET = (
     "no_grad",
     "per_sample_gradients",
 )
+_LEAVES = ("parameter", "input")
 _OUTLIVES = ("optimizer_state", "gradient")
 _NOWHERE = -1
 """The storage of what is never computed."""

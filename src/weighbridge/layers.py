@@ -129,10 +129,12 @@ def local_response_norm(net: Builder, x: Tensor, name: str, size: int = 5) -> Te
         return net.op("local_response_norm", x, size=size)[0]
 
 
-def activation(net: Builder, x: Tensor, name: str, kind: str = "relu") -> Tensor:
-    """An elementwise function by its operator's name."""
-    with net.module(name, ACTIVATIONS[kind]):
-        return net.op(kind, x)[0]
+def activation(
+    net: Builder, x: Tensor, name: str, kind: str = "relu", *, in_place: bool = False
+) -> Tensor:
+    """An elementwise function by its operator's name; `in_place` it takes no memory of its own."""
+    with net.module(name, ACTIVATIONS[kind], "inplace=True" if in_place else ""):
+        return net.op(kind, x, in_place=in_place)[0]
 
 
 ACTIVATIONS = {
@@ -201,9 +203,9 @@ def dropout(net: Builder, x: Tensor, name: str, rate: float = 0.5) -> Tensor:
         return net.op("dropout", x, rate=rate)[0]
 
 
-def add(net: Builder, x: Tensor, y: Tensor) -> Tensor:
-    """The elementwise sum, as a residual connection."""
-    return net.op("add", x, y)[0]
+def add(net: Builder, x: Tensor, y: Tensor, *, in_place: bool = False) -> Tensor:
+    """The elementwise sum, as a residual connection; `in_place` it is written over the first."""
+    return net.op("add", x, y, in_place=in_place)[0]
 
 
 def concatenate(net: Builder, *parts: Tensor, axis: int = 1) -> Tensor:
@@ -233,11 +235,22 @@ def merge_heads(net: Builder, x: Tensor) -> Tensor:
 
 
 def attention(
-    net: Builder, q: Tensor, k: Tensor, v: Tensor, heads: int, *, causal: bool = False
+    net: Builder,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    *,
+    causal: bool = False,
+    rate: float = 0,
 ) -> Tensor:
-    """(B, S, n), (B, T, n), (B, T, n) -> (B, S, n): heads split, attended, merged; no parameters."""
+    """(B, S, n), (B, T, n), (B, T, n) -> (B, S, n): heads split, attended, merged; no parameters.
+
+    In training a share `rate` of the probabilities is dropped out.
+    """
     q, k, v = (split_heads(net, part, heads) for part in (q, k, v))
-    return merge_heads(net, net.op("attention", q, k, v, causal=causal)[0])
+    dropped = {"rate": rate} if rate and net.workload.training else {}
+    return merge_heads(net, net.op("attention", q, k, v, causal=causal, **dropped)[0])
 
 
 def _where(net: Builder, name: str) -> str:

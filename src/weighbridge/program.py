@@ -169,12 +169,13 @@ def with_lifetimes(
     ops: Sequence[Op],
     keep: Iterable[int],
     calls: Iterable[tuple[int, int]] = (),
+    held: Iterable[tuple[int, int]] = (),
 ) -> tuple[Storage, ...]:
     """Births and deaths by liveness: born where first made, free after the last use.
 
     For programs that are described and never run. `keep` are the storages that outlive the step. `calls`
     are the first and last operator of each call of a module: who calls one holds what it was given
-    until it returns.
+    until it returns. `held` are storages that a variable names until an operator has run.
     """
     born: dict[int, int] = {}
     used: dict[int, int] = {}
@@ -190,6 +191,8 @@ def with_lifetimes(
             for tensor in op.inputs:
                 if born[tensor.storage] < first:
                     used[tensor.storage] = max(used[tensor.storage], last)
+    for id, last in held:
+        used[id] = max(used[id], last)
     kept = frozenset(keep)
     return tuple(
         replace(

@@ -431,7 +431,7 @@ NO_BACKWARD = {
     "grouped_matmul", "nonzero", "scatter", "sort", "torchvision.deform_conv2d", "torchvision.roi_align",
     "torchvision.roi_pool", "torchvision.ps_roi_align", "torchvision.ps_roi_pool",
     "group_norm", "lerp", "mish", "negative", "norm", "mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "soft_margin_loss",
-    "binary_cross_entropy_with_logits", "multi_margin_loss", "ctc_loss", "pow", "prelu", "product",
+    "binary_cross_entropy_with_logits", "multi_margin_loss", "ctc_loss", "prelu", "product",
     "remainder", "round", "rsqrt", "running_extreme", "running_product", "running_sum", "softplus", "square", "transcendental", "variance", "where",
 }  # fmt: skip
 """Kinds that only PyTorch runs, which brings its own backward operators: refused, never taken for free."""

@@ -188,6 +188,11 @@ class Operator(ABC):
         """Whether the output shares the first input's storage."""
         return False
 
+    @property
+    def overwrites(self) -> bool:
+        """Whether it may be written over its first input in training: backward does without that."""
+        return False
+
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         """A name for each axis of each input, for the formula; equal sizes on aligned axes agree."""
         return aligned_axes(tuple(tensor.shape for tensor in op.inputs))

@@ -63,6 +63,10 @@ class Pointwise(Operator):
         parts = [f"{number} {name}" for name, number in self.work.items() if number]
         return f"For each element: {', '.join(parts) or 'no arithmetic'}."
 
+    @property
+    def overwrites(self) -> bool:
+        return self.derivative is _passes or isinstance(self.derivative, _FromOutput)
+
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         try:
             return (broadcast(tuple(tensor.shape for tensor in op.inputs)),)
@@ -116,7 +120,9 @@ def _product(op: Op, dy: Tensor, emit: Emit) -> Gradients:
     if len(op.inputs) == 1:
         return emit("mul", dy)
     a, b = op.inputs
-    return (*emit("mul", dy, b), *emit("mul", dy, a))
+    (db,) = emit("mul", dy, a)
+    (da,) = emit("mul", dy, b)
+    return (da, db)
 
 
 def _quotient(op: Op, dy: Tensor, emit: Emit) -> Gradients:
@@ -130,18 +136,30 @@ def _quotient(op: Op, dy: Tensor, emit: Emit) -> Gradients:
     return (da, db)
 
 
-def _from_output(kind: str) -> Derivative:
-    def derivative(op: Op, dy: Tensor, emit: Emit) -> Gradients:
-        return emit(kind, dy, op.outputs[0])
+def _power(op: Op, dy: Tensor, emit: Emit) -> Gradients:
+    """d(x^k) = dy * (k * x^(k - 1)), for a constant k: the attribute `exponent`; of a cube it takes a square."""
+    (raised,) = emit("square" if op.attributes.get("exponent") == 3 else "pow", op.inputs[0])
+    return emit("mul", dy, *emit("mul", raised))
 
-    return derivative
+
+class _FromOutput:
+    """One operator on the gradient and the output."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __call__(self, op: Op, dy: Tensor, emit: Emit) -> Gradients:
+        return emit(self.kind, dy, op.outputs[0])
 
 
-def _from_input(kind: str) -> Derivative:
-    def derivative(op: Op, dy: Tensor, emit: Emit) -> Gradients:
-        return emit(kind, dy, op.inputs[0])
+class _FromInput:
+    """One operator on the gradient and the input."""
 
-    return derivative
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __call__(self, op: Op, dy: Tensor, emit: Emit) -> Gradients:
+        return emit(self.kind, dy, op.inputs[0])
 
 
 register(
@@ -150,13 +168,13 @@ register(
     Pointwise("mul", multiplications=1, aten=("mul", "_foreach_mul", "deg2rad", "rad2deg"), derivative=_product),
     Pointwise("div", divisions=1, aten=("div", "_foreach_div", "reciprocal", "_foreach_reciprocal"), derivative=_quotient),
     # max(x, 0)
-    Pointwise("relu", comparisons=1, aten=("relu",), derivative=_from_output("threshold_backward")),
+    Pointwise("relu", comparisons=1, aten=("relu",), derivative=_FromOutput("threshold_backward")),
     Pointwise("threshold_backward", comparisons=1),
     # min(max(x, low), high); ReLU6 and clipping
-    Pointwise("hardtanh", comparisons=2, aten=("hardtanh", "clamp", "relu6"), derivative=_from_input("hardtanh_backward")),
+    Pointwise("hardtanh", comparisons=2, aten=("hardtanh", "clamp", "relu6"), derivative=_FromInput("hardtanh_backward")),
     Pointwise("hardtanh_backward", comparisons=2),
     Pointwise("clamp_min", comparisons=1, aten=("clamp_min", "clamp_max", "_foreach_clamp_min", "_foreach_clamp_max", "threshold", "heaviside")),
-    Pointwise("leaky_relu", comparisons=1, multiplications=1, aten=("leaky_relu", "rrelu_with_noise"), derivative=_from_input("leaky_relu_backward")),
+    Pointwise("leaky_relu", comparisons=1, multiplications=1, aten=("leaky_relu", "rrelu_with_noise"), derivative=_FromInput("leaky_relu_backward")),
     Pointwise("leaky_relu_backward", comparisons=1, multiplications=1, aten=("leaky_relu_backward", "rrelu_with_noise_backward")),
     # x > a or x < -a ? x : 0; soft: moved towards zero by a
     Pointwise("hardshrink", comparisons=2),
@@ -166,28 +184,28 @@ register(
     # of x and of the slope, each: x > 0 ? dy : dy * the other
     Pointwise("prelu_backward", comparisons=1, multiplications=1, aten=("_prelu_kernel_backward",)),
     # 1 / (1 + exp(-x))
-    Pointwise("sigmoid", transcendentals=1, additions=1, divisions=1, derivative=_from_output("sigmoid_backward")),
+    Pointwise("sigmoid", transcendentals=1, additions=1, divisions=1, derivative=_FromOutput("sigmoid_backward")),
     # dy * y * (1 - y)
     Pointwise("sigmoid_backward", multiplications=2, additions=1),
-    Pointwise("tanh", transcendentals=1, derivative=_from_output("tanh_backward")),
+    Pointwise("tanh", transcendentals=1, derivative=_FromOutput("tanh_backward")),
     # dy * (1 - y*y)
     Pointwise("tanh_backward", multiplications=2, additions=1),
     # x/2 * (1 + erf(x / sqrt 2))
-    Pointwise("gelu", multiplications=3, additions=1, transcendentals=1, derivative=_from_input("gelu_backward")),
+    Pointwise("gelu", multiplications=3, additions=1, transcendentals=1, derivative=_FromInput("gelu_backward")),
     # dy * (cdf + x * pdf), cdf as above, pdf = c * exp(-x*x/2)
     Pointwise("gelu_backward", multiplications=7, additions=2, transcendentals=2),
     # x/2 * (1 + tanh(a * (x + b * x^3)))
-    Pointwise("gelu_tanh", multiplications=6, additions=2, transcendentals=1, aten=("gelu_tanh",), derivative=_from_input("gelu_tanh_backward")),
+    Pointwise("gelu_tanh", multiplications=6, additions=2, transcendentals=1, aten=("gelu_tanh",), derivative=_FromInput("gelu_tanh_backward")),
     # dy * ((1 + t)/2 + x/2 * (1 - t*t) * a * (1 + 3b * x^2)), t as above
     Pointwise("gelu_tanh_backward", multiplications=12, additions=5, transcendentals=1),
     # x * sigmoid(x)
-    Pointwise("silu", multiplications=1, additions=1, divisions=1, transcendentals=1, derivative=_from_input("silu_backward")),
+    Pointwise("silu", multiplications=1, additions=1, divisions=1, transcendentals=1, derivative=_FromInput("silu_backward")),
     # dy * s * (1 + x * (1 - s)), s = sigmoid(x)
     Pointwise("silu_backward", multiplications=3, additions=3, divisions=1, transcendentals=1),
     # x * min(max(x + 3, 0), 6) / 6
-    Pointwise("hardswish", multiplications=2, additions=1, comparisons=2, derivative=_from_input("hardswish_backward")),
+    Pointwise("hardswish", multiplications=2, additions=1, comparisons=2, derivative=_FromInput("hardswish_backward")),
     Pointwise("hardswish_backward", multiplications=2, additions=1, comparisons=2),
-    Pointwise("hardsigmoid", multiplications=1, additions=1, comparisons=2, derivative=_from_output("hardsigmoid_backward")),
+    Pointwise("hardsigmoid", multiplications=1, additions=1, comparisons=2, derivative=_FromOutput("hardsigmoid_backward")),
     Pointwise("hardsigmoid_backward", multiplications=1, comparisons=2),
     # x > 0 ? x : a * (exp(x) - 1)
     Pointwise("elu", comparisons=1, multiplications=1, additions=1, transcendentals=1, aten=("elu", "celu", "selu")),
@@ -200,11 +218,11 @@ register(
     Pointwise("mish_backward", multiplications=4, additions=3, transcendentals=3),
     Pointwise("glu", multiplications=1, additions=1, divisions=1, transcendentals=1),
     Pointwise("glu_backward", multiplications=4, additions=2, divisions=1, transcendentals=1),
-    Pointwise("exp", transcendentals=1, derivative=_from_output("mul")),
-    Pointwise("log", transcendentals=1, aten=("log", "log2", "log10", "log1p"), derivative=_from_input("div")),
-    Pointwise("sqrt", transcendentals=1, aten=("sqrt", "_foreach_sqrt"), derivative=_from_output("div")),
+    Pointwise("exp", transcendentals=1, derivative=_FromOutput("mul")),
+    Pointwise("log", transcendentals=1, aten=("log", "log2", "log10", "log1p"), derivative=_FromInput("div")),
+    Pointwise("sqrt", transcendentals=1, aten=("sqrt", "_foreach_sqrt"), derivative=_FromOutput("div")),
     Pointwise("rsqrt", transcendentals=1, divisions=1, aten=("rsqrt", "_foreach_rsqrt")),
-    Pointwise("pow", transcendentals=1, aten=("pow", "_foreach_pow")),
+    Pointwise("pow", transcendentals=1, aten=("pow", "_foreach_pow"), derivative=_power),
     Pointwise("square", multiplications=1),
     Pointwise(
         "transcendental", transcendentals=1,

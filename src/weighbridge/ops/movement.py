@@ -64,6 +64,42 @@ class View(Operator):
 
 
 @final
+class Split(Operator):
+    """Equal parts of a tensor along one axis, views of it.
+
+    Shapes: x -> as x, with the attribute `length` along `axis`; as many as there are.
+    Counts: nothing, no traffic.
+    Backward: the parts' gradients joined, zeros where nothing flows back.
+    """
+
+    kind = "split"
+    family = "movement"
+    results = 10**6  # all of them
+
+    @property
+    def view(self) -> bool:
+        return True
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        x, axis, length = op.inputs[0].shape, op.integer("axis"), op.integer("length")
+        need(x[axis] % length == 0, f"axis {axis} of {x} does not split into parts of {length}")
+        return ((*x[:axis], length, *x[axis + 1 :]),) * (x[axis] // length)
+
+    def arithmetic(self, op: Op) -> Cost:
+        return Cost()
+
+    def traffic(self, op: Op) -> tuple[int, int]:
+        return 0, 0
+
+    def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
+        parts = (
+            emit("fill", shape=part.shape, dtype=part.dtype)[0] if gradient is None else gradient
+            for part, gradient in zip(op.outputs, grads, strict=True)
+        )
+        return emit("concatenate", *parts, axis=op.integer("axis"))
+
+
+@final
 class Copy(Operator):
     """The same numbers in another place: clone, contiguous, cast, pad, roll, gather by index.
 
@@ -205,6 +241,7 @@ register(
         aten=("slice", "select", "narrow", "split", "split_with_sizes", "chunk", "unbind", "unfold",
               "diagonal", "as_strided", "unsafe_split", "unsafe_split_with_sizes", "unsafe_chunk"),
     ),
+    Split(),
     Copy("clone", aten=("clone", "contiguous", "_to_copy", "_fused_dropout", "repeat", "roll", "flip",
                         "constant_pad_nd", "reflection_pad1d", "reflection_pad2d",
                         "reflection_pad3d", "replication_pad1d", "replication_pad2d", "replication_pad3d",

@@ -102,7 +102,8 @@ class AdaptiveAveragePool(Operator):
     Shapes: x (B, c, *image) -> (B, c, *size); windows may overlap by one where the sizes do not divide.
     Counts: window - 1 additions and a division an output; window i of s over M reaches from
             floor(i*M/s) to ceil((i+1)*M/s).
-    Backward: one operator, `adaptive_average_pool_backward`.
+    Backward: one operator, `adaptive_average_pool_backward`, which reads the input for its shape. One window is
+            a mean of everything: its gradient, spread over the image and divided, needs nothing of the input.
     """
 
     kind = "adaptive_average_pool"
@@ -131,6 +132,8 @@ class AdaptiveAveragePool(Operator):
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         (dy,) = grads
         assert dy is not None
+        if all(size == 1 for size in op.integers("size")):
+            return emit("div", *emit("expand", dy, shape=op.inputs[0].shape))
         return emit("adaptive_average_pool_backward", dy, op.inputs[0])
 
 

@@ -55,18 +55,20 @@ def build(net: Builder, name: str, x: Tensor) -> Ends:
 
 def _one_column(net: Builder, x: Tensor) -> Tensor:
     with net.module("features", "Sequential"):
-        x = activation(net, convolution(net, x, "0", 64, 11, stride=4, padding=2, inputs=3), "1")
+        x = activation(
+            net, convolution(net, x, "0", 64, 11, stride=4, padding=2, inputs=3), "1", in_place=True
+        )
         x = pool(net, x, "2", "max_pool", 3, stride=2)
-        x = activation(net, convolution(net, x, "3", 192, 5, padding=2), "4")
+        x = activation(net, convolution(net, x, "3", 192, 5, padding=2), "4", in_place=True)
         x = pool(net, x, "5", "max_pool", 3, stride=2)
-        x = activation(net, convolution(net, x, "6", 384, 3, padding=1), "7")
-        x = activation(net, convolution(net, x, "8", 256, 3, padding=1), "9")
-        x = activation(net, convolution(net, x, "10", 256, 3, padding=1), "11")
+        x = activation(net, convolution(net, x, "6", 384, 3, padding=1), "7", in_place=True)
+        x = activation(net, convolution(net, x, "8", 256, 3, padding=1), "9", in_place=True)
+        x = activation(net, convolution(net, x, "10", 256, 3, padding=1), "11", in_place=True)
         x = pool(net, x, "12", "max_pool", 3, stride=2)
     x = flatten(net, global_average_pool(net, x, "avgpool", 6))
     with net.module("classifier", "Sequential"):
-        x = activation(net, linear(net, dropout(net, x, "0"), "1", 4096), "2")
-        x = activation(net, linear(net, dropout(net, x, "3"), "4", 4096), "5")
+        x = activation(net, linear(net, dropout(net, x, "0"), "1", 4096), "2", in_place=True)
+        x = activation(net, linear(net, dropout(net, x, "3"), "4", 4096), "5", in_place=True)
         return linear(net, x, "6", 1000)
 
 

@@ -2,8 +2,8 @@
 
 Paths are those of transformers' `BertModel`, from its default configuration. It ends in hidden states, not in
 logits, so that its loss is the mean of the hidden states unless the workload says otherwise; the pooler
-has no part in that, and is not trained by it. Attention drops
-some of its probabilities in training, inside the operator; that is not counted.
+has no part in that, and is not trained by it. Attention drops some of its probabilities in training,
+inside the operator.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _block(net: Builder, x: Tensor, name: str) -> Tensor:
                 q, k, v = (linear(net, x, part, WIDTH) for part in ("query", "key", "value"))
                 with net.module("dropout", "Dropout", f"p={DROPOUT}"):
                     pass  # never called: attention drops its probabilities itself
-                y = attention(net, q, k, v, HEADS)
+                y = attention(net, q, k, v, HEADS, rate=DROPOUT)
             x = _added(net, y, x, "BertSelfOutput")
         with net.module("intermediate", "BertIntermediate"):
             y = linear(net, x, "dense", HIDDEN)
@@ -87,7 +87,8 @@ def _added(net: Builder, y: Tensor, x: Tensor, kind: str) -> Tensor:
     """The end of either half of a block: projected, dropped out, added to its input, normalised."""
     with net.module("output", kind):
         y = dropout(net, linear(net, y, "dense", WIDTH), "dropout", DROPOUT)
-        return layer_norm(net, add(net, y, x), "LayerNorm")
+        with net.holding(y):
+            return layer_norm(net, add(net, y, x), "LayerNorm")
 
 
 def _pooler(net: Builder, x: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ def build(net: Builder, name: str, x: Tensor) -> Ends:
     growth, first, blocks = CONFIGURATIONS[name]
     with net.module("features", "Sequential"):
         x = convolution(net, x, "conv0", first, 7, stride=2, padding=3, bias=False, inputs=3)
-        x = activation(net, batch_norm(net, x, "norm0"), "relu0")
+        x = activation(net, batch_norm(net, x, "norm0"), "relu0", in_place=True)
         x = pool(net, x, "pool0", "max_pool", 3, stride=2, padding=1)
         for number, layers in enumerate(blocks, start=1):
             x = _dense_block(net, x, f"denseblock{number}", layers, growth)
@@ -53,7 +53,7 @@ def build(net: Builder, name: str, x: Tensor) -> Ends:
                 x = _transition(net, x, f"transition{number}")
         x = batch_norm(net, x, "norm5")
     # torchvision runs these three as functions of the network itself, not as modules.
-    (x,) = net.op("relu", x)
+    (x,) = net.op("relu", x, in_place=True)
     (x,) = net.op("adaptive_average_pool", x, size=(1, 1))
     return Ends(outputs=(linear(net, flatten(net, x), "classifier", 1000),))
 
@@ -64,17 +64,19 @@ def _dense_block(net: Builder, x: Tensor, name: str, layers: int, growth: int) -
         made = [x]
         for number in range(1, layers + 1):
             with net.module(f"denselayer{number}", "_DenseLayer"):
-                y = concatenate(net, *made)
-                y = activation(net, batch_norm(net, y, "norm1"), "relu1")
-                y = convolution(net, y, "conv1", BOTTLENECK * growth, 1, bias=False)
-                y = activation(net, batch_norm(net, y, "norm2"), "relu2")
-                made.append(convolution(net, y, "conv2", growth, 3, padding=1, bias=False))
+                joined = concatenate(net, *made)
+                with net.holding(joined):
+                    y = activation(net, batch_norm(net, joined, "norm1"), "relu1", in_place=True)
+                    narrow = convolution(net, y, "conv1", BOTTLENECK * growth, 1, bias=False)
+                with net.holding(narrow):
+                    y = activation(net, batch_norm(net, narrow, "norm2"), "relu2", in_place=True)
+                    made.append(convolution(net, y, "conv2", growth, 3, padding=1, bias=False))
         return concatenate(net, *made)
 
 
 def _transition(net: Builder, x: Tensor, name: str) -> Tensor:
     """(B, c, M, N) -> (B, c/2, M/2, N/2)."""
     with net.module(name, "_Transition"):
-        x = activation(net, batch_norm(net, x, "norm"), "relu")
+        x = activation(net, batch_norm(net, x, "norm"), "relu", in_place=True)
         x = convolution(net, x, "conv", x.shape[1] // 2, 1, bias=False)
         return pool(net, x, "pool", "average_pool", 2)

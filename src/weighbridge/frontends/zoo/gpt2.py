@@ -3,7 +3,7 @@
 Paths are those of transformers' `GPT2LMHeadModel`. Its linear layers are `Conv1D`, whose weight lies
 the other way round, (inputs, outputs); the head that predicts the next token is the table of word
 embeddings again, one parameter under two names. Attention drops some of its probabilities in training,
-inside the operator; that is not counted.
+inside the operator.
 """
 
 from __future__ import annotations
@@ -70,22 +70,30 @@ def _block(net: Builder, x: Tensor, name: str) -> Tensor:
         y = layer_norm(net, x, "ln_1")
         with net.module("attn", "GPT2Attention"):
             packed = _conv1d(net, y, "c_attn", 3 * WIDTH)
-            q, k, v = (
-                net.op("slice", packed, axis=2, start=start, length=WIDTH)[0]
-                for start in (0, WIDTH, 2 * WIDTH)
-            )
+            q, k, v = net.op("split", packed, axis=2, length=WIDTH)
             with net.module("attn_dropout", "Dropout", f"p={DROPOUT}"):
                 pass  # never called: attention drops its probabilities itself
-            y = attention(net, q, k, v, HEADS, causal=True)
+            y = attention(net, q, k, v, HEADS, causal=True, rate=DROPOUT)
             y = dropout(net, _conv1d(net, y, "c_proj", WIDTH), "resid_dropout", DROPOUT)
         x = add(net, y, x)
         y = layer_norm(net, x, "ln_2")
         with net.module("mlp", "GPT2MLP"):
             y = _conv1d(net, y, "c_fc", 4 * WIDTH)
-            with net.module("act", "NewGELUActivation"):
-                (y,) = net.op("gelu_tanh", y)
+            y = _gelu(net, y)
             y = dropout(net, _conv1d(net, y, "c_proj", WIDTH), "dropout", DROPOUT)
         return add(net, x, y)
+
+
+def _gelu(net: Builder, x: Tensor) -> Tensor:
+    """x/2 * (1 + tanh(a * (x + b * x^3))), written out as in the published code: no step is fused."""
+    with net.module("act", "NewGELUActivation"):
+        (half,) = net.op("mul", x)
+        (y,) = net.op("pow", x, exponent=3)
+        (y,) = net.op("mul", y)
+        (y,) = net.op("mul", add(net, x, y))
+        (y,) = net.op("tanh", y)
+        (y,) = net.op("add", y)
+        return net.op("mul", half, y)[0]
 
 
 def _conv1d(net: Builder, x: Tensor, name: str, features: int) -> Tensor:

@@ -95,4 +95,4 @@ def _normalised(
             bias=False,
             inputs=inputs,
         )
-        return activation(net, batch_norm(net, x, "1"), "2", "hardtanh")
+        return activation(net, batch_norm(net, x, "1"), "2", "hardtanh", in_place=True)

@@ -60,7 +60,7 @@ def build(net: Builder, name: str, x: Tensor) -> Ends:
     depth = NETWORKS[name].depth
     original = name.endswith("-v1")
     x = convolution(net, x, "conv1", 64, 7, stride=2, padding=3, bias=False, inputs=3)
-    x = activation(net, batch_norm(net, x, "bn1"), "relu")
+    x = activation(net, batch_norm(net, x, "bn1"), "relu", in_place=True)
     x = pool(net, x, "maxpool", "max_pool", 3, stride=2, padding=1)
     for stage, blocks in enumerate(BLOCKS[depth]):
         with net.module(f"layer{stage + 1}", "Sequential"):
@@ -78,10 +78,12 @@ def _basic_block(net: Builder, x: Tensor, name: str, width: int, stride: int) ->
     """Two 3x3 convolutions, and the input added: (B, c, M, N) -> (B, width, M/stride, N/stride)."""
     with net.module(name, "BasicBlock"):
         y = convolution(net, x, "conv1", width, 3, stride=stride, padding=1, bias=False)
-        y = activation(net, batch_norm(net, y, "bn1"), "relu")
+        y = activation(net, batch_norm(net, y, "bn1"), "relu", in_place=True)
         y = convolution(net, y, "conv2", width, 3, padding=1, bias=False)
         y = batch_norm(net, y, "bn2")
-        return activation(net, add(net, y, _shortcut(net, x, width, stride)), "relu")
+        return activation(
+            net, add(net, y, _shortcut(net, x, width, stride), in_place=True), "relu", in_place=True
+        )
 
 
 def _bottleneck(
@@ -91,13 +93,13 @@ def _bottleneck(
     first, second = (stride, 1) if original else (1, stride)
     with net.module(name, "Bottleneck"):
         y = convolution(net, x, "conv1", width, 1, stride=first, bias=False)
-        y = activation(net, batch_norm(net, y, "bn1"), "relu")
+        y = activation(net, batch_norm(net, y, "bn1"), "relu", in_place=True)
         y = convolution(net, y, "conv2", width, 3, stride=second, padding=1, bias=False)
-        y = activation(net, batch_norm(net, y, "bn2"), "relu")
+        y = activation(net, batch_norm(net, y, "bn2"), "relu", in_place=True)
         y = convolution(net, y, "conv3", width * EXPANSION, 1, bias=False)
         y = batch_norm(net, y, "bn3")
         shortcut = _shortcut(net, x, width * EXPANSION, stride)
-        return activation(net, add(net, y, shortcut), "relu")
+        return activation(net, add(net, y, shortcut, in_place=True), "relu", in_place=True)
 
 
 def _shortcut(net: Builder, x: Tensor, channels: int, stride: int) -> Tensor:

@@ -75,7 +75,7 @@ def build(net: Builder, name: str, x: Tensor) -> Ends:
     with net.module("classifier", "Sequential"):
         for place in (0, 3):
             x = linear(net, x, f"{place}", 4096)
-            x = activation(net, x, f"{place + 1}")
+            x = activation(net, x, f"{place + 1}", in_place=True)
             x = dropout(net, x, f"{place + 2}")
         x = linear(net, x, "6", 1000)
     return Ends(outputs=(x,))
@@ -112,4 +112,4 @@ def _convolution(
     if normalised:
         place += 1
         x = batch_norm(net, x, f"{place}")
-    return activation(net, x, f"{place + 1}"), place + 1
+    return activation(net, x, f"{place + 1}", in_place=True), place + 1

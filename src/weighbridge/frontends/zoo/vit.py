@@ -12,7 +12,6 @@ from ...errors import ShapeError
 from ...layers import (
     activation,
     add,
-    attention,
     concatenate,
     convolution,
     dropout,
@@ -92,7 +91,11 @@ def _block(net: Builder, x: Tensor, name: str) -> Tensor:
 
 
 def _packed_attention(net: Builder, x: Tensor, name: str) -> Tensor:
-    """(B, T, n) -> (B, T, n), queries, keys and values projected by one matrix of 3n rows."""
+    """(B, T, n) -> (B, T, n), queries, keys and values projected by one matrix of 3n rows.
+
+    `nn.MultiheadAttention` works token by token, the images of a batch side by side: (T, B, n). Turning more
+    than one image round copies, before either projection, and the copies are what backward reads.
+    """
     batch, length, width = x.shape
     with net.module(name, "MultiheadAttention"):
         weight = net.parameter("in_proj_weight", (3 * width, width))
@@ -100,15 +103,30 @@ def _packed_attention(net: Builder, x: Tensor, name: str) -> Tensor:
         with net.module("out_proj", "NonDynamicallyQuantizableLinear"):
             out_weight = net.parameter("weight", (width, width))
             out_bias = net.parameter("bias", (width,))
-        packed = multiply(net, x, weight, bias)
-        (packed,) = net.op("reshape", packed, shape=(batch, length, 3, width))
+        (x,) = net.op("transpose", x, order=(1, 0, 2))
+        if batch == 1:  # turned round already
+            packed = multiply(net, x, weight, bias)
+        else:  # of what is not in order the bias is added afterwards
+            packed = multiply(net, *net.op("clone", x), weight)
+            packed = add(net, packed, bias, in_place=True)
+        (packed,) = net.op("reshape", packed, shape=(length, batch, 3, width))
         (packed,) = net.op("transpose", packed, order=(2, 0, 1, 3))
         (packed,) = net.op("clone", packed)
-        q, k, v = (_unpacked(net, packed, index) for index in range(3))
-        return multiply(net, attention(net, q, k, v, HEADS), out_weight, out_bias)
+        q, k, v = (_heads(net, packed, index) for index in range(3))
+        (y, _) = net.op("attention", q, k, v, causal=False)
+        (y,) = net.op("transpose", y, order=(2, 0, 1, 3))
+        if batch > 1:
+            (y,) = net.op("clone", y)
+        (y,) = net.op("reshape", y, shape=(length * batch, width))
+        y = multiply(net, y, out_weight, out_bias)
+        (y,) = net.op("reshape", y, shape=(length, batch, width))
+        return net.op("transpose", y, order=(1, 0, 2))[0]
 
 
-def _unpacked(net: Builder, packed: Tensor, index: int) -> Tensor:
-    """(3, B, T, n) -> (B, T, n), a view."""
+def _heads(net: Builder, packed: Tensor, index: int) -> Tensor:
+    """(3, T, B, n) -> (B, H, T, E), views."""
+    _, length, batch, width = packed.shape
     (part,) = net.op("slice", packed, axis=0, start=index, length=1)
-    return net.op("reshape", part, shape=packed.shape[1:])[0]
+    (part,) = net.op("reshape", part, shape=(length, batch * HEADS, width // HEADS))
+    (part,) = net.op("transpose", part, order=(1, 0, 2))
+    return net.op("reshape", part, shape=(batch, HEADS, length, width // HEADS))[0]

@@ -1,0 +1,192 @@
+"""Memory of described networks: when storages are born and freed, worked out by hand on tiny networks."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from weighbridge import layers
+from weighbridge.analyses.memory.timeline import timeline
+from weighbridge.builder import Builder
+from weighbridge.ops.optimizers import optimizer
+from weighbridge.program import Op, Program, Storage, Tensor
+from weighbridge.workload import Workload
+
+TRAINING = Workload(mode="training", batch=2, optimizer=optimizer("sgd"))
+INFERENCE = Workload(batch=2)
+
+
+def built(net: Builder, *outputs: Tensor) -> Program:
+    return net.build(network="n", source="t", frontend="t", outputs=outputs)
+
+
+def two_layers(workload: Workload, *, in_place: bool) -> Program:
+    """fc 8 -> 5, ReLU, fc 5 -> 3, without biases."""
+    net = Builder(workload)
+    x = layers.linear(net, net.input((workload.batch, 8)), "one", 5, bias=False)
+    x = layers.activation(net, x, "relu", in_place=in_place)
+    return built(net, layers.linear(net, x, "two", 3, bias=False))
+
+
+def curve(program: Program) -> list[tuple[str, int]]:
+    """Bytes while each operator runs, views left out."""
+    views = ("transpose", "reshape", "slice", "split", "expand")
+    allocated = timeline(program).allocated
+    return [
+        (op.kind, size)
+        for op, size in zip(program.ops, allocated, strict=True)
+        if op.kind not in views
+    ]
+
+
+def only(program: Program, kind: str, phase: str = "forward") -> Op:
+    (found,) = [op for op in program.ops if op.kind == kind and op.phase == phase]
+    return found
+
+
+def place(program: Program, kind: str, phase: str = "forward") -> int:
+    return program.ops.index(only(program, kind, phase))
+
+
+def storage_of(program: Program, tensor: Tensor) -> Storage:
+    (found,) = [storage for storage in program.storages if storage.id == tensor.storage]
+    return found
+
+
+def test_a_step_of_training_byte_by_byte() -> None:
+    # In float32: x 2*8*4 = 64, targets 2*8 = 16, weights 5*8*4 = 160 and 3*5*4 = 60: 300 throughout, and from
+    # forward's end on the output y, 2*3*4 = 24. Until then the loop holds the y of the round before.
+    # The hidden h and r are 2*5*4 = 40.
+    base, y = 300, 24
+    assert curve(two_layers(TRAINING, in_place=False)) == [
+        ("matmul", base + y + 40),  # h
+        ("relu", base + y + 80),  # h, r; backward needs r alone
+        ("matmul", base + y + 40 + y),  # r and the new y
+        ("log_softmax", base + y + 40 + 24),  # the scores s
+        ("nll_loss", base + y + 40 + 24 + 4 + 4),  # the loss and what its weights add up to
+        ("fill", base + y + 40 + 24 + 8 + 4),  # the seed
+        ("nll_loss_backward", base + y + 40 + 24 + 12 + 24),  # ds
+        ("log_softmax_backward", base + y + 40 + 24 + 8 + 24 + 24),  # the weight is free; dy
+        ("matmul", base + y + 40 + 8 + 24 + 40),  # s and ds are free; dr
+        ("matmul", base + y + 40 + 8 + 24 + 40 + 60),  # the gradient of the second weight
+        ("threshold_backward", base + y + 40 + 8 + 40 + 60 + 40),  # dy is free; dh
+        ("matmul", base + y + 8 + 60 + 40 + 160),  # r and dr are free; that of the first weight
+        ("sgd_update", base + y + 4 + 60 + 160),  # dh and the seed are free; a loop names its loss
+        ("sgd_update", base + y + 4 + 60 + 160),
+    ]
+
+
+def test_in_place_there_is_one_tensor_less() -> None:
+    apart = dict(curve(two_layers(TRAINING, in_place=False))[1:2])
+    over = curve(two_layers(TRAINING, in_place=True))
+    assert apart["relu"] == 404
+    assert over[1] == ("relu", 404 - 40)
+    # of the rest nothing changes: backward reads the output, wherever it stands
+    assert over[2:] == curve(two_layers(TRAINING, in_place=False))[2:]
+
+
+def test_an_operator_in_place_carries_pytorchs_name() -> None:
+    assert only(two_layers(INFERENCE, in_place=True), "relu").name == "relu_"
+
+
+def relu6(workload: Workload) -> tuple[Tensor, Tensor]:
+    net = Builder(workload)
+    x = layers.linear(net, net.input((2, 4)), "fc", 4)
+    y = layers.activation(net, x, "relu6", "hardtanh", in_place=True)
+    return x, y
+
+
+def test_what_backward_reads_is_not_written_over() -> None:
+    # PyTorch's hardtanh_ copies its input first, since its derivative reads it
+    x, y = relu6(TRAINING)
+    assert x.storage != y.storage
+    x, y = relu6(INFERENCE)
+    assert x.storage == y.storage
+
+
+def test_a_sum_in_place_is_written_over_its_first() -> None:
+    net = Builder(TRAINING)
+    x = layers.linear(net, net.input((2, 4)), "fc", 4)
+    (left,), (right,) = net.op("relu", x), net.op("tanh", x)
+    total = layers.add(net, left, right, in_place=True)
+    assert total.storage == left.storage
+    assert layers.add(net, left, right).storage not in (left.storage, right.storage)
+
+
+def test_who_names_a_tensor_holds_it() -> None:
+    def run(*, held: bool) -> Program:
+        net = Builder(INFERENCE)
+        x = layers.linear(net, net.input((2, 4)), "fc", 4)
+        (first,) = net.op("tanh", x)
+        with net.holding(first) if held else nullcontext():
+            (x,) = net.op("relu", *net.op("sigmoid", first))
+        return built(net, x)
+
+    for program, end in ((run(held=False), "sigmoid"), (run(held=True), "relu")):
+        (first,) = only(program, "tanh").outputs
+        assert storage_of(program, first).death == place(program, end)
+
+
+def test_a_leafs_gradient_that_goes_elsewhere_too_is_copied() -> None:
+    # p + fc(x), both of one shape: the gradient goes to both. PyTorch clones it for p, as what it would
+    # keep is shared. Then dW is made from the shared one.
+    net = Builder(TRAINING)
+    p = net.parameter("p", (2, 3))
+    x = layers.linear(net, net.input((2, 4)), "fc", 3, bias=False)
+    program = built(net, layers.add(net, x, p))
+    copy = only(program, "clone", "backward")
+    assert copy.outputs[0].role == "gradient"
+    updated = {op.inputs[1].storage for op in program.ops if op.phase == "update"}
+    assert copy.outputs[0].storage in updated
+    assert copy.inputs[0].storage not in updated
+
+
+def test_a_leafs_gradient_of_its_own_is_not_copied() -> None:
+    net = Builder(TRAINING)
+    p = net.parameter("p", (2, 3))
+    program = built(net, layers.add(net, net.input((2, 3)), p))
+    assert not [op for op in program.ops if op.kind == "clone"]
+
+
+def test_what_a_rule_reads_is_free_when_all_of_it_has_run() -> None:
+    # A linear layer with a bias runs three operators backward: dX, dW, and a sum for the bias. Its input is
+    # last read by dW, but PyTorch lets go of what a node saved when the node is done.
+    net = Builder(TRAINING)
+    x = layers.linear(net, net.input((2, 4)), "one", 5)
+    (saved,) = net.op("hardswish", x)  # whose own backward reads its input
+    program = built(net, layers.linear(net, saved, "two", 3))
+    last = [
+        index
+        for index, op in enumerate(program.ops)
+        if op.phase == "backward" and op.scope == "two" and op.kind in ("matmul", "sum")
+    ]
+    assert [program.ops[index].kind for index in last] == ["matmul", "matmul", "sum"]
+    assert storage_of(program, saved).death >= last[2]
+    assert storage_of(program, saved).death < place(program, "hardswish_backward", "backward")
+
+
+def test_the_mean_of_an_image_keeps_nothing_of_it() -> None:
+    def kinds(size: int) -> list[str]:
+        net = Builder(TRAINING)
+        x = layers.convolution(net, net.input((2, 3, 8, 8)), "conv", 4, 3)
+        (x,) = net.op("hardswish", x)
+        x = layers.flatten(net, layers.global_average_pool(net, x, "pool", size))
+        program = built(net, x)
+        (image,) = only(program, "hardswish").outputs
+        death = storage_of(program, image).death
+        assert death is not None
+        return [program.ops[death].phase, program.ops[death].kind]
+
+    assert kinds(1) == ["forward", "adaptive_average_pool"]
+    assert kinds(2) == ["backward", "adaptive_average_pool_backward"]
+
+
+def test_parts_of_a_split_are_views_and_their_gradients_are_joined() -> None:
+    net = Builder(TRAINING)
+    x = layers.linear(net, net.input((2, 4)), "fc", 6, bias=False)
+    first, second, third = net.op("split", x, axis=1, length=2)
+    assert {first.storage, second.storage, third.storage} == {x.storage}
+    program = built(net, layers.add(net, first, third))
+    joined = only(program, "concatenate", "backward")
+    # nothing flows back through the second: 2*2 zeros in its place
+    assert [tensor.shape for tensor in joined.inputs] == [(2, 2)] * 3
+    assert joined.outputs[0].shape == (2, 6)

@@ -1,0 +1,75 @@
+"""Two ways, one answer: memory of networks described in our layers, and of the same networks traced by PyTorch.
+
+Lifetimes of the first follow from liveness and from the operators' rules, those of the second are what PyTorch did.
+Nothing is shared but the timeline. The highest points of forward, backward and update agree.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("torchvision")
+pytest.importorskip("transformers")
+pytest.importorskip("benchmarks.truth", reason="run from the checkout: python -m pytest")
+
+from benchmarks.truth import two_ways  # noqa: E402
+
+from weighbridge.ops.optimizers import optimizer  # noqa: E402
+from weighbridge.workload import Workload  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+CLOSE = 0.001
+"""As a share of the traced peak. Most are equal to the byte."""
+
+
+def training(name: str, batch: int) -> Workload:
+    return Workload(mode="training", batch=batch, optimizer=optimizer(name))
+
+
+QUICK = [
+    ("alexnet", training("adamw", 1)),  # the update is the peak
+    ("vgg11", Workload(batch=8)),
+    ("vgg11-bn", training("sgd", 2)),
+    ("googlenet-bn-aux", training("momentum", 8)),
+    ("googlenet-bn", Workload(batch=1)),
+    ("resnet18", training("momentum", 2)),
+    ("resnet50", training("adamw", 8)),
+    ("densenet121", Workload(batch=2)),
+    ("densenet121", training("sgd", 1)),
+    ("mobilenet_v2", training("adamw", 8)),
+    ("vit_b_16", training("sgd", 1)),  # one image needs no turning round
+    ("vit_b_16", training("adamw", 8)),
+    ("bert-base", training("adamw", 2)),
+    ("gpt2", training("sgd", 2)),
+]
+
+
+def told(case: tuple[str, Workload]) -> str:
+    name, workload = case
+    what = workload.optimizer.text if workload.optimizer else "inference"
+    return f"{name} {what} {workload.batch}"
+
+
+def agrees(name: str, workload: Workload) -> None:
+    pair = two_ways.compare(name, workload)
+    assert set(pair.described) == set(pair.traced)
+    assert abs(pair.error) <= CLOSE, pair.peaks
+    assert abs(pair.worst_error) <= CLOSE, (pair.described, pair.traced)
+
+
+@pytest.mark.parametrize("case", QUICK, ids=told)
+def test_peaks_agree(case: tuple[str, Workload]) -> None:
+    agrees(*case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("heading", "workload"), list(two_ways.workloads()), ids=str)
+def test_peaks_of_all_agree(heading: str, workload: Workload) -> None:
+    for name in two_ways.names(workload):
+        agrees(name, workload)
+
+
+def test_there_are_enough_pairs() -> None:
+    assert len(two_ways.names(Workload())) >= 22

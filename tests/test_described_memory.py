@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 from weighbridge import layers
 from weighbridge.analyses.memory.timeline import timeline
 from weighbridge.builder import Builder
 from weighbridge.ops.optimizers import optimizer
 from weighbridge.program import Op, Program, Storage, Tensor
-from weighbridge.workload import Workload
+from weighbridge.workload import Implementation, Workload
 
 TRAINING = Workload(mode="training", batch=2, optimizer=optimizer("sgd"))
 INFERENCE = Workload(batch=2)
@@ -73,6 +74,35 @@ def test_a_step_of_training_byte_by_byte() -> None:
         ("sgd_update", base + y + 4 + 60 + 160),  # dh and the seed are free; a loop names its loss
         ("sgd_update", base + y + 4 + 60 + 160),
     ]
+
+
+def updating(how: Implementation) -> list[tuple[str, int]]:
+    chosen = replace(optimizer("adamw"), implementation=how)
+    program = two_layers(replace(TRAINING, optimizer=chosen), in_place=False)
+    return [entry for entry in curve(program) if entry[0].endswith(("update", "add"))]
+
+
+def test_temporaries_of_an_update_by_its_implementation() -> None:
+    # As above, and AdamW keeps two copies of the 220 bytes of parameters: 300 + 24 + 4 + 220 + 440. In the
+    # order of the parameters, 160 and 60 bytes. In between it needs two copies of what it updates, and the
+    # first of the last one is still named (160); over lists a copy of all; in one kernel none, but two steps.
+    there = 300 + 24 + 4 + 220 + 440
+    assert updating("single") == [
+        ("adamw_update", there + 2 * 160),
+        ("adamw_update", there + 160 + 2 * 60),
+    ]
+    assert updating("foreach") == [("adamw_update", there + 160), ("adamw_update", there + 220)]
+    assert updating("fused") == [
+        ("add", there + 8),
+        ("add", there + 8),
+        ("fused_adamw_update", there + 8),
+    ]
+
+
+def test_the_implementation_is_what_the_backend_defaults_to() -> None:
+    assert updating("auto") == updating("foreach")
+    chosen = replace(TRAINING, optimizer=optimizer("adamw"), backend="cpu")
+    assert curve(two_layers(chosen, in_place=False))[-2:] == updating("single")
 
 
 def test_in_place_there_is_one_tensor_less() -> None:

@@ -14,9 +14,10 @@ from dataclasses import replace
 
 from .accumulation import accumulated
 from .dims import Shape
-from .errors import ShapeError, UsageError
+from .errors import ShapeError
 from .ops import optimizers, rule_of
 from .program import (
+    Attributes,
     AttributeValue,
     Module,
     Op,
@@ -159,17 +160,29 @@ class Builder:
 
     # -- operators -------------------------------------------------------------------------------
 
-    def op(
-        self, kind: str, *inputs: Tensor, in_place: bool = False, **attributes: AttributeValue
-    ) -> tuple[Tensor, ...]:
+    def op(self, kind: str, *inputs: Tensor, **attributes: AttributeValue) -> tuple[Tensor, ...]:
         """Runs one operator and returns its outputs.
-
-        `in_place` the first is written over the first input; where backward reads what that was, it takes
-        memory all the same, as in PyTorch, which copies it first.
 
         Raises:
             ShapeError: the inputs do not fit; the message names the module and the shapes.
         """
+        return self._run(kind, inputs, attributes, in_place=False)
+
+    def in_place(
+        self, kind: str, *inputs: Tensor, **attributes: AttributeValue
+    ) -> tuple[Tensor, ...]:
+        """Runs one operator that writes its first output over its first input.
+
+        Where backward reads what that was it takes memory all the same, as in PyTorch, which copies it first.
+
+        Raises:
+            ShapeError: the inputs do not fit; the message names the module and the shapes.
+        """
+        return self._run(kind, inputs, attributes, in_place=True)
+
+    def _run(
+        self, kind: str, inputs: tuple[Tensor, ...], attributes: Attributes, *, in_place: bool
+    ) -> tuple[Tensor, ...]:
         rule = rule_of(kind)
         if rule is None:
             raise KeyError(f"no operator {kind!r}")
@@ -332,23 +345,29 @@ class Builder:
         chosen = self.workload.optimizer
         if chosen is None:
             return
-        if chosen.name not in optimizers.UPDATES:
-            raise UsageError(f"no optimizer is called {chosen.name!r}")
+        how = optimizers.implementation(chosen, self.workload.backend)
         self._phase = "update"
-        for parameter in self._parameters:
-            gradient = gradients.get(parameter.id)
-            if gradient is None:
-                continue
-            states = tuple(
-                self._tensor(
-                    state.shape,
-                    state.dtype,
-                    "optimizer_state",
-                    name=f"{parameter.name}.{state.name}",
-                )
-                for state in optimizers.optimizer_states(chosen, parameter.shape, parameter.dtype)
+        trained = [
+            optimizers.Trained(
+                parameter=parameter,
+                gradient=gradients[parameter.id],
+                states=tuple(
+                    self._tensor(
+                        state.shape,
+                        state.dtype,
+                        "optimizer_state",
+                        name=f"{parameter.name}.{state.name}",
+                    )
+                    for state in optimizers.optimizer_states(
+                        chosen, parameter.shape, parameter.dtype, how
+                    )
+                ),
             )
-            self._ops.append(optimizers.update(chosen, parameter, gradient, states))
+            for parameter in self._parameters
+            if parameter.id in gradients
+        ]
+        if trained:
+            self._ops += optimizers.updates(chosen, trained, how)
 
     def build(
         self,
@@ -392,9 +411,7 @@ class Builder:
 
 
 _NOT_YET = (
-    "backend",
     "precision",
-    "implementation",
     "set_to_none",
     "no_grad",
     "per_sample_gradients",

@@ -134,7 +134,7 @@ def activation(
 ) -> Tensor:
     """An elementwise function by its operator's name; `in_place` it takes no memory of its own."""
     with net.module(name, ACTIVATIONS[kind], "inplace=True" if in_place else ""):
-        return net.op(kind, x, in_place=in_place)[0]
+        return (net.in_place if in_place else net.op)(kind, x)[0]
 
 
 ACTIVATIONS = {
@@ -205,7 +205,7 @@ def dropout(net: Builder, x: Tensor, name: str, rate: float = 0.5) -> Tensor:
 
 def add(net: Builder, x: Tensor, y: Tensor, *, in_place: bool = False) -> Tensor:
     """The elementwise sum, as a residual connection; `in_place` it is written over the first."""
-    return net.op("add", x, y, in_place=in_place)[0]
+    return (net.in_place if in_place else net.op)("add", x, y)[0]
 
 
 def concatenate(net: Builder, *parts: Tensor, axis: int = 1) -> Tensor:

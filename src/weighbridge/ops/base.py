@@ -125,10 +125,15 @@ Gradients = tuple[Tensor | None, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch:
-    """Bytes that an operator takes while it runs, and bytes still held while the next one runs."""
+    """Bytes that an operator takes beside its operands and results.
+
+    While it runs; of those, what is still held while the next one runs; and on top, what lasts until the
+    last operator of its phase has run.
+    """
 
     running: int = 0
     lingering: int = 0
+    lasting: int = 0
 
 
 class Operator(ABC):

@@ -7,14 +7,14 @@ element's, by the formula in the rule's row; step counts and other scalars are l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from ..dims import Shape, product
 from ..errors import UsageError, nearest
 from ..program import Op, Tensor
-from ..workload import Backend, Optimizer
+from ..workload import Backend, Implementation, Optimizer
 from .base import Cost, Operator, Scratch, register
 
 Settings = Mapping[str, float | bool]
@@ -38,12 +38,20 @@ CountRule = Callable[[int, Settings], Cost]
 ScratchRule = Callable[[Settings], tuple[int, int]]
 """settings -> copies of the parameter alive at once, and those still named while the next is updated."""
 
+ListsRule = Callable[[Settings], int]
+"""settings -> copies of every parameter alive at once, where the update goes operator by operator over all.
+
+Rprop has a loop over parameters in its midst, whose copies of one at a time are left out.
+"""
+
 
 @final
 class Update(Operator):
     """One update of one parameter by an optimizer's rule, in place.
 
     Shapes: parameter, gradient, state... -> parameter, state...
+    Attributes: the optimizer's settings; `foreach`: it is one of all parameters' updates, which PyTorch runs
+            operator by operator over lists, so that what it makes on the way lasts until all have run.
     Counts: a fixed number of operations an element, by the optimizer and its settings.
     """
 
@@ -58,6 +66,7 @@ class Update(Operator):
         states: StateRule,
         counts: CountRule,
         scratch: ScratchRule,
+        lists: ListsRule,
         defaults: Settings | None = None,
     ) -> None:
         self.kind = f"{name}_update"
@@ -66,6 +75,7 @@ class Update(Operator):
         self.states = states
         self.counts = counts
         self.copies = scratch
+        self.lists = lists
         self.defaults: Settings = defaults or {}
 
     @property
@@ -82,9 +92,11 @@ class Update(Operator):
         return self.counts(op.inputs[0].elements, _settings(op))
 
     def scratch(self, op: Op, backend: Backend) -> Scratch:
-        """Temporaries of PyTorch's update of one parameter after the other (`foreach=False`)."""
-        running, lingering = self.copies(_settings(op))
+        """Temporaries of PyTorch's update, of one parameter after the other or of all together."""
         size = op.inputs[0].bytes
+        if op.flag("foreach"):
+            return Scratch(lasting=self.lists(_settings(op)) * size)
+        running, lingering = self.copies(_settings(op))
         return Scratch(running=running * size, lingering=lingering * size)
 
 
@@ -309,22 +321,26 @@ UPDATES: Mapping[str, Update] = {
         "sgd", formula="p - rate * g; with momentum b = m * b + g in place of g",
         source="Robbins and Monro 1951; Polyak 1964", states=_sgd_states, counts=_sgd,
         scratch=_sgd_scratch,
+        lists=_decayed,
     ),
     "adagrad": Update(
         "adagrad", formula="s + g^2; p - rate * g / (sqrt s + eps)",
         source="Duchi et al. 2011", states=_copies("sum"), counts=_adagrad,
         scratch=_root_scratch,
+        lists=lambda settings: 2,  # the root, the gradient times the rate; with decay the gradient is freed first,
     ),
     "rmsprop": Update(
         "rmsprop", formula="v = a v + (1-a) g^2; p - rate * g / (sqrt v + eps)",
         source="Tieleman and Hinton 2012", states=_rmsprop_states, counts=_rmsprop,
         scratch=_root_scratch,
+        lists=lambda settings: 1 + _decayed(settings),  # the root; the gradient with decay,
     ),
     "adam": Update(
         "adam", formula="first and second moment; p - rate * m / (sqrt v + eps)",
         source="Kingma and Ba 2015, Algorithm 1", states=_adam_states,
         counts=lambda n, settings: _adam(n, settings) + _decay(n, settings),
         scratch=lambda settings: (2 + _decayed(settings), 1),  # the root; the root over its correction
+        lists=lambda settings: 1,  # the root, written over; the gradient with decay is freed before it,
     ),
     "adamw": Update(
         "adamw", formula="Adam with decoupled weight decay",
@@ -332,52 +348,62 @@ UPDATES: Mapping[str, Update] = {
         counts=lambda n, settings: _adam(n, settings) + _decoupled_decay(n, settings),
         scratch=lambda settings: (2, 1),  # as Adam; the decay is in place
         defaults={"weight_decay": 0.01},
+        lists=lambda settings: 1,
     ),
     "nadam": Update(
         "nadam", formula="Adam whose first moment looks one step ahead, as Nesterov's does",
         source="Dozat 2016", states=_copies("exp_avg", "exp_avg_sq"), counts=_nadam,
         scratch=lambda settings: (2 + _decayed(settings), 1),  # v over its correction; the root of that
+        lists=lambda settings: 1 + _decayed(settings),
     ),
     "radam": Update(
         "radam", formula="Adam, its rate rectified by how well the second moment is known",
         source="Liu et al. 2020, Algorithm 2", states=_copies("exp_avg", "exp_avg_sq"), counts=_radam,
         # the corrected moment, that times the rate; the root, its reciprocal, that scaled
         scratch=lambda settings: (5 + _decayed(settings), 1),
+        lists=lambda settings: 1,
     ),
     "adamax": Update(
         "adamax", formula="u = max(b u, |g|); p - rate * m / u",
         source="Kingma and Ba 2015, Algorithm 2", states=_copies("exp_avg", "exp_inf"), counts=_adamax,
         scratch=lambda settings: (1 + _decayed(settings), 0),  # the gradient's size
+        lists=lambda settings: 1,
     ),
     "adadelta": Update(
         "adadelta", formula="p - rate * g * sqrt(d + eps) / sqrt(s + eps)",
         source="Zeiler 2012, Algorithm 1", states=_copies("square_avg", "acc_delta"), counts=_adadelta,
         scratch=lambda settings: (2 + _decayed(settings), 2),  # both roots, named until the next ones
+        lists=lambda settings: 2 + _decayed(settings),
     ),
     "rprop": Update(
         "rprop", formula="each element's own step grows while its gradient keeps its sign",
         source="Riedmiller and Braun 1993", states=_copies("prev", "step_size"), counts=_rprop,
         scratch=lambda settings: (3, 2),  # the signs, a copy of the gradient; its sign
+        lists=lambda settings: 1,
     ),
     "asgd": Update(
         "asgd", formula="SGD, and an average of the parameters",
         source="Polyak and Juditsky 1992", states=_copies("ax"), counts=_asgd,
         scratch=lambda settings: (_decayed(settings), 0),
+        lists=lambda settings: 1,
     ),
     "adafactor": Update(
         "adafactor", formula="Adam's second moment as row and column sums, no first moment",
         source="Shazeer and Stern 2018, Algorithm 4", states=_adafactor_states, counts=_adafactor,
         scratch=lambda settings: (1, 1),  # the second moment, written over into the update
+        lists=lambda settings: 1,
     ),
     "lion": Update(
         "lion", formula="p - rate * sign(b1 m + (1-b1) g); m = b2 m + (1-b2) g",
         source="Chen et al. 2023, Algorithm 2", states=_copies("exp_avg"), counts=_lion,
         scratch=lambda settings: (1, 0),  # the interpolation whose sign is taken
+        lists=lambda settings: 0,
     ),
     "adam8bit": Update(
         "adam8bit", formula="Adam with its moments in 8 bits, a scale a block of 256",
         source="Dettmers et al. 2022", states=_adam8bit_states, counts=_adam8bit,
         scratch=lambda settings: (0, 0),  # one kernel, block by block
+        lists=lambda settings: 0,
     ),
 }  # fmt: skip
 
@@ -425,28 +451,117 @@ def optimizer(name: str, **settings: float | bool) -> Optimizer:
     return chosen
 
 
-def optimizer_states(chosen: Optimizer, shape: Shape, dtype: str = "float32") -> tuple[State, ...]:
-    """What the optimizer keeps for one parameter of this shape."""
-    return UPDATES[chosen.name].states(shape, dtype, chosen.settings)
+def implementation(chosen: Optimizer, backend: Backend) -> Implementation:
+    """How the updates run: as was asked for, or as PyTorch chooses on the backend.
+
+    Raises:
+        UsageError: there is no such optimizer, or PyTorch does not run it so.
+    """
+    if chosen.name not in UPDATES:
+        raise UsageError(f"no optimizer is called {chosen.name!r}")
+    asked = chosen.implementation
+    if chosen.name in NOT_PYTORCHS:
+        if asked in ("auto", "single"):
+            return "single"
+        raise UsageError(
+            f"PyTorch has no {chosen.name}: it is updated parameter by parameter, "
+            f"and {asked} was asked for",
+            "leave the implementation out",
+        )
+    if asked == "fused" and chosen.name not in FUSED:
+        raise UsageError(f"PyTorch has no fused {chosen.name}", f"it has fused: {', '.join(FUSED)}")
+    if asked == "auto":
+        return "foreach" if backend == "cuda" else "single"
+    return asked
+
+
+def optimizer_states(
+    chosen: Optimizer, shape: Shape, dtype: str = "float32", how: Implementation = "single"
+) -> tuple[State, ...]:
+    """What the optimizer keeps on the device for one parameter of this shape.
+
+    How often a parameter was updated is counted on the host, but for fused kernels, which read it.
+    """
+    states = UPDATES[chosen.name].states(shape, dtype, chosen.settings)
+    if how == "fused" and chosen.name != "sgd":
+        return (*states, State(name=STEP, shape=(), dtype="float32"))
+    return states
 
 
 def update(
-    chosen: Optimizer, parameter: Tensor, gradient: Tensor, states: tuple[Tensor, ...]
+    chosen: Optimizer,
+    parameter: Tensor,
+    gradient: Tensor,
+    states: tuple[Tensor, ...],
+    how: Implementation = "single",
 ) -> Op:
     """The update of one parameter as one operator, in the scope of the module that holds it."""
     kind = f"{chosen.name}_update"
     return Op(
         kind=kind,
         name=kind,
-        scope=(parameter.name or "").rpartition(".")[0],
+        scope=_owner(parameter),
         phase="update",
         inputs=(parameter, gradient, *states),
         outputs=(parameter, *states),
-        attributes=dict(chosen.settings),
+        attributes={**chosen.settings, **({"foreach": True} if how == "foreach" else {})},
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A parameter to be updated: its gradient, and the optimizer's state for it."""
+
+    parameter: Tensor
+    gradient: Tensor
+    states: tuple[Tensor, ...]
+
+
+def updates(chosen: Optimizer, trained: Sequence[Trained], how: Implementation) -> tuple[Op, ...]:
+    """The updates of parameters: an operator each, or one of all in one kernel, after their steps are counted."""
+    if how != "fused":
+        return tuple(
+            update(chosen, one.parameter, one.gradient, one.states, how) for one in trained
+        )
+    counted = chosen.name != "sgd"
+    held = [one.states[:-1] if counted else one.states for one in trained]
+    counts = tuple(
+        Op(
+            kind="add",
+            name="add_",
+            scope=_owner(one.parameter),
+            phase="update",
+            inputs=one.states[-1:],
+            outputs=one.states[-1:],
+        )
+        for one in trained
+        if counted
+    )
+    parameters = tuple(one.parameter for one in trained)
+    states = tuple(state for group in zip(*held, strict=True) for state in group)
+    kind = f"fused_{chosen.name}_update"
+    kernel = Op(
+        kind=kind,
+        name=kind,
+        scope="",
+        phase="update",
+        inputs=(*parameters, *(one.gradient for one in trained), *states),
+        outputs=(*parameters, *states),
+        attributes={**chosen.settings, "parameters": len(parameters)},
+    )
+    return (*counts, kernel)
+
+
+def _owner(parameter: Tensor) -> str:
+    return (parameter.name or "").rpartition(".")[0]
+
+
+STEP = "step"
+
 FUSED = ("sgd", "adagrad", "adam", "adamw")
 """Rules that PyTorch has in one kernel too."""
+
+NOT_PYTORCHS = ("lion", "adam8bit")
+"""Rules that `torch.optim` has not."""
 
 register(*UPDATES.values(), *(FusedUpdate(UPDATES[name]) for name in FUSED))

@@ -223,6 +223,7 @@ def _scope(tensor: Tensor, maker: Op | None) -> str:
 def _scratch(program: Program) -> Iterator[Lifetime]:
     """What operators take beside operands and results, numbered below every storage of the program."""
     last = len(program.ops) - 1
+    ends = {op.phase: index for index, op in enumerate(program.ops)}
     number = -1 - len(program.storages)
     for index, op in enumerate(program.ops):
         rule = rule_of(op.kind)
@@ -232,6 +233,7 @@ def _scratch(program: Program) -> Iterator[Lifetime]:
         for size, death in (
             (scratch.running - scratch.lingering, index),
             (scratch.lingering, min(index + 1, last)),
+            (scratch.lasting, ends[op.phase]),
         ):
             if size:
                 number -= 1
@@ -241,7 +243,8 @@ def _scratch(program: Program) -> Iterator[Lifetime]:
                     birth=index,
                     first=index,
                     death=death,
-                    category="workspace",
+                    # an optimizer's are tensors like others, a kernel's are its own
+                    category="temporary" if op.phase == "update" else "workspace",
                     scope=op.scope,
                     maker=op.name,
                     shape=(size,),

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...errors import UsageError
-from ...ops.optimizers import FUSED, UPDATES, optimizer_states, update
-from ...workload import Backend, Optimizer
+from ...ops.optimizers import implementation, optimizer_states, update
+from ...workload import Backend, Implementation, Optimizer
 from .recording import Recorder
 
 CLASSES: Mapping[str, str] = {
@@ -56,25 +55,16 @@ def prepare(
     Raises:
         UsageError: there is no such optimizer, or it is not implemented so.
     """
-    if chosen.name not in UPDATES:
-        raise UsageError(f"no optimizer is called {chosen.name!r}")
+    how = implementation(chosen, backend)
     trained = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
     if chosen.name not in CLASSES:
-        if chosen.implementation not in ("auto", "single"):
-            raise UsageError(
-                f"PyTorch has no {chosen.name}: it is updated parameter by parameter, "
-                f"and {chosen.implementation} was asked for",
-                "leave the implementation out",
-            )
         return partial(_ours, recorder, chosen, trained)
-    if chosen.implementation == "fused" and chosen.name not in FUSED:
-        raise UsageError(f"PyTorch has no fused {chosen.name}", f"it has fused: {', '.join(FUSED)}")
     if not trained:
         return _nothing
     with recorder.muted(), recorder.stepping(), _fused_on(recorder.home):
-        optimizer = _torch_optimizer(chosen, trained.values(), backend)
+        optimizer = _torch_optimizer(chosen, trained.values(), how)
         _take_first_step(optimizer, trained.values())
-    on_the_host = frozenset() if chosen.implementation == "fused" else _ON_THE_HOST
+    on_the_host = frozenset() if how == "fused" else _ON_THE_HOST
     for name, tensor in trained.items():
         owner = name.rpartition(".")[0]
         for key, state in optimizer.state[tensor].items():
@@ -88,15 +78,11 @@ def prepare(
 
 
 def _torch_optimizer(
-    chosen: Optimizer, trained: Iterable[nn.Parameter], backend: Backend
+    chosen: Optimizer, trained: Iterable[nn.Parameter], how: Implementation
 ) -> torch.optim.Optimizer:
-    """PyTorch's, implemented as was asked for, or as PyTorch chooses on the backend."""
-    implementation = chosen.implementation
-    if implementation == "auto":
-        implementation = "foreach" if backend == "cuda" else "single"
     make = getattr(torch.optim, CLASSES[chosen.name])
-    how = {"fused": True} if implementation == "fused" else {"foreach": implementation == "foreach"}
-    made: torch.optim.Optimizer = make(list(trained), lr=RATE, **how, **chosen.settings)
+    given = {"fused": True} if how == "fused" else {"foreach": how == "foreach"}
+    made: torch.optim.Optimizer = make(list(trained), lr=RATE, **given, **chosen.settings)
     return made
 
 

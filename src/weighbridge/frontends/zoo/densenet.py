@@ -53,7 +53,7 @@ def build(net: Builder, name: str, x: Tensor) -> Ends:
                 x = _transition(net, x, f"transition{number}")
         x = batch_norm(net, x, "norm5")
     # torchvision runs these three as functions of the network itself, not as modules.
-    (x,) = net.op("relu", x, in_place=True)
+    (x,) = net.in_place("relu", x)
     (x,) = net.op("adaptive_average_pool", x, size=(1, 1))
     return Ends(outputs=(linear(net, flatten(net, x), "classifier", 1000),))
 

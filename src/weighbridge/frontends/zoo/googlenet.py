@@ -155,7 +155,7 @@ def _auxiliary(net: Builder, x: Tensor, name: str, reading: Reading) -> Tensor:
     with net.module(name, "InceptionAux"), nullcontext() if net.workload.training else net.idle():
         (x,) = net.op("adaptive_average_pool", x, size=(4, 4))
         x = flatten(net, _convolution(net, x, "conv", 128, 1, reading))
-        (x,) = net.op("relu", linear(net, x, "fc1", 1024), in_place=True)
+        (x,) = net.in_place("relu", linear(net, x, "fc1", 1024))
         return linear(net, dropout(net, x, "dropout", 0.7), "fc2", 1000)
 
 
@@ -185,7 +185,7 @@ def _convolution(
         )
         if reading.normalised:
             x = batch_norm(net, x, "bn")
-        return net.op("relu", x, in_place=True)[0]
+        return net.in_place("relu", x)[0]
 
 
 def _separable(net: Builder, x: Tensor, name: str, channels: int) -> Tensor:

@@ -6,6 +6,7 @@ parameters   8x4 + 8 + 3x8 + 3 numbers = 128 + 32 + 96 + 12 = 268 bytes
 input        2x4 = 32 bytes
 fc1, relu1   2x8 = 64 bytes each; relu1's is kept for its own backward and fc2's, fc1's is not
 fc2          2x3 = 24 bytes, which the loop names until the next step's fc2 is there
+loss         4 bytes, which the loop names to its end, and in backward 4 bytes of its own gradient
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from weighbridge.program import Program
 from weighbridge.reports.json import schema
 
 NETWORK = "4 -> (fc)8 -> (ReLU) -> (fc)3"
-PARAMETERS, INPUT, HIDDEN, OUTPUT = 268, 32, 64, 24
+PARAMETERS, INPUT, HIDDEN, OUTPUT, LOSS, SEED = 268, 32, 64, 24, 4, 4
 
 
 def trained(**settings):
@@ -32,23 +33,23 @@ def trained(**settings):
 def test_the_peak_of_sgd_is_in_the_last_gradient():
     # All gradients are there when fc1's bias gets its own; the gradient of fc1's result is still read by it.
     memory = trained().memory
-    assert memory.peak_bytes == 2 * PARAMETERS + INPUT + OUTPUT + HIDDEN
+    assert memory.peak_bytes == 2 * PARAMETERS + INPUT + OUTPUT + HIDDEN + LOSS + SEED
     assert (memory.peak.scope, memory.peak.phase) == ("fc1", "backward")
     assert memory.categories == {
         "parameter": PARAMETERS,
         "gradient": PARAMETERS,
         "input": INPUT,
-        "saved_activation": OUTPUT,
-        "activation_gradient": HIDDEN,
+        "saved_activation": OUTPUT + LOSS,
+        "activation_gradient": HIDDEN + SEED,
     }
 
 
 def test_momentum_is_there_from_the_second_step_on():
     memory = trained(momentum=0.9).memory
-    later = 3 * PARAMETERS + INPUT + OUTPUT + HIDDEN
+    later = 3 * PARAMETERS + INPUT + OUTPUT + HIDDEN + LOSS + SEED
     assert memory.later.peak.bytes == memory.peak_bytes == later
     # In the first step the buffers come with the update, when the last gradient's operands are gone.
-    assert memory.first.peak.bytes == later - HIDDEN
+    assert memory.first.peak.bytes == later - HIDDEN - SEED
     assert memory.first.peak.phase == "update"
     assert memory.timeline is memory.later
 
@@ -70,7 +71,7 @@ def test_modules_that_are_over_are_one_part():
     # fc1: weights and gradients of 8x4 + 8 numbers; the gradient of its result is of relu1, which made it.
     assert (first.scope, first.bytes) == ("fc1", 2 * (128 + 32))
     assert rest.scope is None
-    assert rest.bytes == 2 * (96 + 12) + INPUT + OUTPUT + HIDDEN
+    assert rest.bytes == 2 * (96 + 12) + INPUT + OUTPUT + HIDDEN + LOSS + SEED
 
 
 def test_a_step_of_inference_holds_the_result_of_the_step_before():
@@ -127,9 +128,9 @@ def test_a_program_without_operators_has_no_memory_over_time():
 
 def test_the_screen_says_the_peak_its_place_and_both_steps():
     screen = trained(momentum=0.9).memory_screen()
-    assert "924 B of tensors, in fc1, backward: sum" in screen
-    assert "first step    860 B" in screen
-    assert "later steps   924 B" in screen
+    assert "932 B of tensors, in fc1, backward: sum" in screen
+    assert "first step    864 B" in screen
+    assert "later steps   932 B" in screen
     curve = screen.partition("over every step")[2].partition("at the peak")[0]
     assert sum(" peak" in line for line in curve.splitlines()) == 1
 
@@ -142,13 +143,13 @@ def test_inference_has_one_kind_of_step():
 
 def test_json_holds_peaks_curve_and_what_is_alive():
     record = json.loads(trained(momentum=0.9).memory_json())["memory"]
-    assert record["peak_bytes"] == 924
-    assert record["first_step"]["peak_bytes"] == 860
+    assert record["peak_bytes"] == 932
+    assert record["first_step"]["peak_bytes"] == 864
     later = record["later_steps"]
     assert later["gradient_bytes"] == later["optimizer_state_bytes"] == PARAMETERS
     assert later["kept_bytes"] == 3 * PARAMETERS + INPUT + OUTPUT
-    assert max(entry["bytes"] for entry in record["curve"]["later_steps"]) == 924
-    assert sum(entry["bytes"] for entry in record["at_peak"]["modules"]) == 924
+    assert max(entry["bytes"] for entry in record["curve"]["later_steps"]) == 932
+    assert sum(entry["bytes"] for entry in record["at_peak"]["modules"]) == 932
     assert record["at_peak"]["largest"][0]["bytes"] == 128
 
 
@@ -164,7 +165,7 @@ def test_every_table_has_every_form(by, tmp_path):
 def test_csv_holds_bytes_in_full(tmp_path):
     trained(momentum=0.9).save_memory(tmp_path / "roles.csv", "role")
     rows = list(csv.reader(io.StringIO((tmp_path / "roles.csv").read_text())))
-    assert rows[-1][:2] == ["total", "924"]
+    assert rows[-1][:2] == ["total", "932"]
 
 
 def test_a_file_without_a_form_is_refused(tmp_path):

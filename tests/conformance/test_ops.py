@@ -19,7 +19,7 @@ from weighbridge.builder import Builder
 from weighbridge.dims import BITS
 from weighbridge.errors import ShapeError
 from weighbridge.frontends import zoo
-from weighbridge.ops import Cost, Operator, optimizers, rule_of, rules
+from weighbridge.ops import Cost, Operator, optimizers, quantisation, rule_of, rules
 from weighbridge.program import AttributeValue, Op, Program
 from weighbridge.workload import InputSpec, Optimizer, Workload
 
@@ -241,6 +241,26 @@ def by_hand() -> Iterator[Op]:
     yield run(
         "fourier_transform", image, axes=(3,), shape=(2, 6, 8, 6), real=True, dtype="complex64"
     )
+    # quantisation
+    for observed in (False, True):
+        yield run("quantise", image, dtype="quint8", observed=observed)
+        yield run("fake_quantise", image, observed=observed)
+    yield run("dequantise", image)
+    for dynamic in (False, True):
+        yield run("quantised_linear", (2, 7, 6), (5, 6), (5,), dynamic=dynamic)
+    whole = {
+        "stride": (1, 1),
+        "padding": (1, 1),
+        "dilation": (1, 1),
+        "groups": 2,
+        "transposed": False,
+    }
+    yield run("quantised_convolution", image, (4, 3, 3, 3), (4,), **whole)
+    yield run("quantised_convolution", image, (4, 3, 3, 3), (4,), (2, 4, 8, 10), **whole, onto=True)
+    for plain in quantisation.ELEMENTWISE:
+        operands = (image, image) if plain in ("add", "mul", "concatenate") else (image,)
+        axis = {"axis": 1} if plain == "concatenate" else {}
+        yield run(f"quantised_{plain}", *operands, **axis)
     # experts
     yield run("grouped_matmul", (32, 16), (4, 16, 24), (4,))
     yield run("grouped_matmul", (16, 32), (32, 24), (4,))
@@ -430,6 +450,8 @@ NO_BACKWARD = {
     "convolution_over_time", "addcdiv", "addcmul", "bits", "clamp_min", "copy", "elu", "embedding_bag", "extreme", "extremum", "gather", "glu",
     "grouped_matmul", "nonzero", "scatter", "sort", "torchvision.deform_conv2d", "torchvision.roi_align",
     "torchvision.roi_pool", "torchvision.ps_roi_align", "torchvision.ps_roi_pool",
+    "quantise", "dequantise", "fake_quantise", "quantised_linear", "quantised_convolution",
+    *(f"quantised_{plain}" for plain in quantisation.ELEMENTWISE),
     "group_norm", "lerp", "mish", "negative", "norm", "mse_loss", "smooth_l1_loss", "huber_loss", "binary_cross_entropy", "soft_margin_loss",
     "binary_cross_entropy_with_logits", "multi_margin_loss", "ctc_loss", "prelu", "product",
     "remainder", "round", "rsqrt", "running_extreme", "running_product", "running_sum", "softplus", "square", "transcendental", "variance", "where",

@@ -27,7 +27,7 @@ _PYTORCH = f"{Path(torch.__file__).parent}{os.sep}"  # torchvision stands beside
 _LIBRARIES = f"{Path(torch.__file__).parents[1]}{os.sep}"
 _PYTHON = f"{Path(linecache.__file__).parent}{os.sep}"
 
-_ON_META = re.compile(r"\bmeta\b|no fake impl", re.IGNORECASE)
+_ON_META = re.compile(r"\bmeta\b|no fake impl|not find the fake impl", re.IGNORECASE)
 """What PyTorch's message mentions where a tensor without data was asked for some, or met one that has some,
 or where an operator of the user's own works on data alone."""
 

@@ -31,6 +31,7 @@ from .interception import _replaced_attention
 from .recording import Recorder
 from .recurrent import NETWORKS, in_the_open, run_whole
 from .scopes import Scopes
+from .translation.quantisation import is_unpacked, unpacked_once
 
 
 class Loaded:
@@ -50,6 +51,7 @@ class Loaded:
             fast_path = torch.backends.mha.get_fastpath_enabled()
             exits.callback(torch.backends.mha.set_fastpath_enabled, fast_path)
             torch.backends.mha.set_fastpath_enabled(False)  # one kernel, whose work nobody sees
+            exits.enter_context(unpacked_once())
             exits.enter_context(self.recorder.scopes.watching())
             for handle in (
                 register_optimizer_step_pre_hook(self._before_step),
@@ -128,7 +130,7 @@ class _Watcher(Recorder):  # type: ignore[no-untyped-call]
 
     def _met(self, values: Values) -> Tensor:
         name = self.scopes.tensor_names.get(id(values), "")
-        if isinstance(values, nn.Parameter):
+        if isinstance(values, nn.Parameter) or is_unpacked(values):
             return self._parameter(values, name or f"parameter_{len(self.parameters)}")
         if name:
             record = self.declare(values, "buffer", name=name)

@@ -19,6 +19,8 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
+from .translation.quantisation import packed_weights
+
 
 class Scopes:
     """The modules of a network by name, and the one that is running.
@@ -64,9 +66,11 @@ class Scopes:
             # A module that stands in several places is known by its first name.
             self._names.setdefault(id(module), name)
             self.modules[name] = module
+        dotted = f"{prefix}." if prefix else ""
         for name, tensor in (
             *model.named_parameters(prefix=prefix),
             *model.named_buffers(prefix=prefix),
+            *((dotted + name, tensor) for name, tensor in packed_weights(model).items()),
         ):
             self.tensor_names.setdefault(id(tensor), name)
 

@@ -35,6 +35,7 @@ from .process import untouched
 from .recording import DTYPE_NAMES, Recorder
 from .rungs import META, SEED, SHARE, Real, Rung, available_bytes, peak
 from .scopes import Scopes
+from .translation.quantisation import unpacked_once
 from .twin import Names, names_of
 
 Network = Callable[..., object]
@@ -75,6 +76,7 @@ def trace_model(
         uncompiled(),
         on_any_device(),
         without_nested_tensors(),
+        unpacked_once(),
     ):
         for rung in (META, Known()):
             step: _Step | None = None
@@ -165,6 +167,7 @@ class _Step:
                 parameters=self.interception.parameters,
                 buffers=self.interception.buffers,
                 aliases={},
+                packed={},
             )
         )
         self.targets: list[Tensor] = []
@@ -244,7 +247,7 @@ class _Step:
         return (
             tuple(
                 declare(tensor, "parameter", name=name, trainable=tensor.requires_grad)
-                for name, tensor in self.names.parameters.items()
+                for name, tensor in (*self.names.parameters.items(), *self.names.packed.items())
             ),
             tuple(
                 declare(tensor, "buffer", name=name) for name, tensor in self.names.buffers.items()

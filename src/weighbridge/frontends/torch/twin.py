@@ -21,15 +21,20 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from ...errors import WeighError
+from .translation.quantisation import packed_weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
-    """A module's tensors by name, each once, and the further names of those that are tied."""
+    """A module's tensors by name, each once, and the further names of those that are tied.
+
+    `packed` are weights of quantised layers, which a library keeps and nobody trains.
+    """
 
     parameters: dict[str, nn.Parameter]
     buffers: dict[str, Tensor]
     aliases: dict[str, str]
+    packed: dict[str, Tensor]
 
 
 def twin_of(model: nn.Module, copied: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -121,7 +126,8 @@ def names_of(model: nn.Module) -> Names:
     aliases: dict[str, str] = {}
     parameters = _first_names(model.named_parameters(remove_duplicate=False), aliases)
     buffers = _first_names(model.named_buffers(remove_duplicate=False), aliases)
-    return Names(parameters=parameters, buffers=buffers, aliases=aliases)
+    packed = packed_weights(model)
+    return Names(parameters=parameters, buffers=buffers, aliases=aliases, packed=packed)
 
 
 Named = TypeVar("Named", bound=Tensor)

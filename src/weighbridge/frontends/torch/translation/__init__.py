@@ -29,6 +29,7 @@ from . import (
     normalisation,
     optimizers,
     pooling,
+    quantisation,
     reduction,
     resampling,
     spectral,
@@ -99,7 +100,7 @@ def _translate(func: OpOverload) -> Translation:
     namespace, _, name = func._schema.name.partition("::")
     plain = name if name.startswith("__") else name.rstrip("_")
     kind = spellings("aten").get(plain, "") if namespace == "aten" else ""
-    special = _READINGS.get(plain) if namespace == "aten" else None
+    special = _READINGS.get(plain if namespace == "aten" else f"{namespace}::{plain}")
     if kind == "fill" and not name.endswith("_"):
         special = movement.filled  # `ones_like(x)` takes x's shape and reads nothing of it
     written = None if func._schema.returns else _written(func)
@@ -194,7 +195,7 @@ def _readings() -> Mapping[str, Callable[..., Reading]]:
     """Every family's readings, each operator in one family only."""
     families = (
         attention, contraction, elementwise, embedding, indexing, linear_algebra, loss, movement, normalisation,
-        optimizers, pooling, reduction, resampling, spectral,
+        optimizers, pooling, quantisation, reduction, resampling, spectral,
     )  # fmt: skip
     every: dict[str, Callable[..., Reading]] = {}
     for family in families:
@@ -221,6 +222,9 @@ _ALLOCATES = frozenset(
         "new_empty",
         "new_empty_strided",
         "empty_permuted",
+        "empty_quantized",
+        "_empty_affine_quantized",
+        "_empty_per_channel_affine_quantized",
         "resize",
         "resize_as",
     }

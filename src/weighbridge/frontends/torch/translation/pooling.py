@@ -98,6 +98,9 @@ def _fractional_max_pool_backward(
 
 
 READINGS: dict[str, Callable[..., Reading]] = {
+    "quantized_max_pool1d": _max_pool(1),
+    "quantized_max_pool2d": _max_pool(2),
+    "quantized_max_pool3d": _max_pool(3),
     "max_pool2d_with_indices": _max_pool(2),
     "max_pool3d_with_indices": _max_pool(3),
     "max_pool2d_with_indices_backward": _max_pool_backward,

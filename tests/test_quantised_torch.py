@@ -142,3 +142,87 @@ def test_torchvisions_resnet_truly_quantised():
     # a byte a weight, four a bias: 4,800 biases and 1,000 of the last layer
     held = sum(tensor.bytes for tensor in report.program.parameters)
     assert held == (report.parameters.total - 5800) + 4 * 5800
+
+
+# -- weights that are tensors of a class of their own, as torchao makes them ---------------------------------
+
+
+class Whole(torch.Tensor):
+    """A weight in whole numbers with a scale a row, floating point to whoever multiplies by it."""
+
+    @staticmethod
+    def __new__(cls, numbers, scale):
+        return torch.Tensor._make_wrapper_subclass(
+            cls, numbers.shape, dtype=scale.dtype, device=numbers.device
+        )
+
+    def __init__(self, numbers, scale):
+        self.numbers, self.scale = numbers, scale
+
+    def __tensor_flatten__(self):
+        return ["scale", "numbers"], None
+
+    @classmethod
+    def __tensor_unflatten__(cls, inner, meta, size, stride):
+        return cls(inner["numbers"], inner["scale"])
+
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        if func is torch.ops.aten.detach.default:
+            return cls(args[0].numbers, args[0].scale)
+        plain = [(each.numbers * each.scale if isinstance(each, Whole) else each) for each in args]
+        return func(*plain, **(kwargs or {}))
+
+
+def whole():
+    """8 to 3, its 24 weights in whole numbers."""
+    layer = nn.Linear(8, 3)
+    weight = Whole(torch.ones(3, 8, dtype=torch.int8), torch.ones(3, 1))
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    return layer
+
+
+HELD = {"weight": ("int8", 24), "bias": ("float32", 3 * 4)}
+
+
+def test_weights_made_of_others_weigh_what_those_do():
+    net = whole()
+    report = weighbridge.weigh(net, (8,), batch=2)
+    assert report.program.rung == "meta"
+    assert report.uncounted == ()
+    assert report.compute.forward.macs == 2 * 8 * 3
+    # every weight times its row's scale
+    assert report.compute.forward.multiplications == 2 * 8 * 3 + 24
+    assert {each.name: (each.dtype, each.bytes) for each in report.program.parameters} == HELD
+    assert [(each.name, each.bytes) for each in report.program.buffers] == [("weight.scale", 3 * 4)]
+    assert report.parameters.total == 27
+    assert (type(net.weight), net.weight.device.type) == (Whole, "cpu")
+
+
+def test_weights_made_of_others_on_data():
+    layer = whole()
+
+    class Asks(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, x):
+            return self.layer(x) if x.sum() < 1e9 else x
+
+    report = weighbridge.weigh(Asks(), (8,), batch=2)
+    assert (report.program.rung, report.program.complete) == ("real", True)
+    assert report.compute.forward.macs == 2 * 8 * 3
+    assert report.parameters.total == 27
+
+
+def test_weights_made_of_others_on_the_scale():
+    net, x = whole(), torch.ones(2, 8)
+    with weighbridge.scale() as scale:
+        net(x)
+    report = scale.report()
+    assert report.compute.forward.macs == 2 * 8 * 3
+    assert {each.name: (each.dtype, each.bytes) for each in report.program.parameters} == {
+        f"linear.{name}": held for name, held in HELD.items()
+    }
+    assert [each.shape for each in report.program.inputs] == [(2, 8)]

@@ -119,7 +119,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> object:
-        """Runs the operator, then writes it down."""
+        """Runs the operator, then writes it down; of tensors that are made of others, what runs on those."""
+        if types and any(hasattr(kind, "__tensor_flatten__") for kind in types):
+            return NotImplemented
         how = translation_of(func)
         if types or not how.builtin:
             return self._run(func, how, types, args, kwargs or {})

@@ -20,6 +20,7 @@ from torch.nn.parameter import is_lazy
 from ...program import Storage
 from .answers import Answer, Answers
 from .twin import on_meta, twin_of
+from .wrapped import is_wrapped, rewrapped
 
 SHARE = 0.6
 """How much of the memory that is free a step on real data may take."""
@@ -125,6 +126,8 @@ class Real:
 
     def copied(self, tensor: Tensor) -> Tensor:
         """A copy of the tensor; of one without data, small random numbers, and zeros for whole ones."""
+        if is_wrapped(tensor):
+            return rewrapped(tensor, self.copied)
         if is_lazy(tensor):
             return tensor.__deepcopy__({})  # type: ignore[no-any-return, no-untyped-call]
         data = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)

@@ -31,7 +31,8 @@ from .interception import _replaced_attention
 from .recording import Recorder
 from .recurrent import NETWORKS, in_the_open, run_whole
 from .scopes import Scopes
-from .translation.quantisation import is_unpacked, unpacked_once
+from .translation.quantisation import unpacked_once
+from .wrapped import is_wrapped
 
 
 class Loaded:
@@ -130,7 +131,7 @@ class _Watcher(Recorder):  # type: ignore[no-untyped-call]
 
     def _met(self, values: Values) -> Tensor:
         name = self.scopes.tensor_names.get(id(values), "")
-        if isinstance(values, nn.Parameter) or is_unpacked(values):
+        if isinstance(values, nn.Parameter) or id(values) in self.scopes.weights:
             return self._parameter(values, name or f"parameter_{len(self.parameters)}")
         if name:
             record = self.declare(values, "buffer", name=name)
@@ -152,6 +153,8 @@ class _Watcher(Recorder):  # type: ignore[no-untyped-call]
         for scope, module in self.scopes.modules.items():
             prefix = f"{scope}." if scope else ""
             for name, values in module.named_parameters(recurse=False):
+                if is_wrapped(values):
+                    continue  # what it is made of is seen when it is used
                 if self._storage(values) is None:
                     self._parameter(values, prefix + name)
                 if values.grad is not None:

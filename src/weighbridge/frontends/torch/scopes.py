@@ -19,7 +19,7 @@ from torch.nn.modules.module import (
     register_module_forward_pre_hook,
 )
 
-from .translation.quantisation import packed_weights
+from .twin import names_of
 
 
 class Scopes:
@@ -31,6 +31,7 @@ class Scopes:
     def __init__(self, model: nn.Module | None) -> None:
         self.modules: dict[str, nn.Module] = {}
         self.tensor_names: dict[int, str] = {}
+        self.weights: set[int] = set()  # those that are no parameters, by their ids
         self._names: dict[int, str] = {}
         self._open = model is None
         if model is not None:
@@ -66,13 +67,12 @@ class Scopes:
             # A module that stands in several places is known by its first name.
             self._names.setdefault(id(module), name)
             self.modules[name] = module
+        names = names_of(model)
         dotted = f"{prefix}." if prefix else ""
-        for name, tensor in (
-            *model.named_parameters(prefix=prefix),
-            *model.named_buffers(prefix=prefix),
-            *((dotted + name, tensor) for name, tensor in packed_weights(model).items()),
-        ):
-            self.tensor_names.setdefault(id(tensor), name)
+        self.weights.update(id(tensor) for tensor in names.weights.values())
+        for held in (names.parameters, names.buffers, names.weights):
+            for name, tensor in held.items():
+                self.tensor_names.setdefault(id(tensor), dotted + name)
 
     def _enter(self, module: nn.Module, _: object) -> None:
         scope = self._names.get(id(module))

@@ -167,7 +167,7 @@ class _Step:
                 parameters=self.interception.parameters,
                 buffers=self.interception.buffers,
                 aliases={},
-                packed={},
+                weights={},
             )
         )
         self.targets: list[Tensor] = []
@@ -247,7 +247,7 @@ class _Step:
         return (
             tuple(
                 declare(tensor, "parameter", name=name, trainable=tensor.requires_grad)
-                for name, tensor in (*self.names.parameters.items(), *self.names.packed.items())
+                for name, tensor in (*self.names.parameters.items(), *self.names.weights.items())
             ),
             tuple(
                 declare(tensor, "buffer", name=name) for name, tensor in self.names.buffers.items()

@@ -22,19 +22,22 @@ from torch.overrides import TorchFunctionMode
 
 from ...errors import WeighError
 from .translation.quantisation import packed_weights
+from .wrapped import inside, is_wrapped, rewrapped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Names:
     """A module's tensors by name, each once, and the further names of those that are tied.
 
-    `packed` are weights of quantised layers, which a library keeps and nobody trains.
+    `weights` are those that are no parameters of their own, all trained already: what a library keeps packed for
+    quantised layers, and what parameters that are made of other tensors hold. Such parameters are not among
+    `parameters`; their scales are among `buffers`.
     """
 
     parameters: dict[str, nn.Parameter]
     buffers: dict[str, Tensor]
     aliases: dict[str, str]
-    packed: dict[str, Tensor]
+    weights: dict[str, Tensor]
 
 
 def twin_of(model: nn.Module, copied: Callable[[Tensor], Tensor]) -> nn.Module:
@@ -90,6 +93,8 @@ def _is_compiled(module: nn.Module) -> bool:
 
 def on_meta(tensor: Tensor) -> Tensor:
     """A tensor of the same shape, dtype and strides on meta; a parameter stays one."""
+    if is_wrapped(tensor):
+        return rewrapped(tensor, on_meta)
     if is_lazy(tensor):  # no shape yet: the first forward gives it one
         lazy: Any = type(tensor)
         return cast(Tensor, lazy(tensor.requires_grad, device="meta", dtype=tensor.dtype))
@@ -126,8 +131,12 @@ def names_of(model: nn.Module) -> Names:
     aliases: dict[str, str] = {}
     parameters = _first_names(model.named_parameters(remove_duplicate=False), aliases)
     buffers = _first_names(model.named_buffers(remove_duplicate=False), aliases)
-    packed = packed_weights(model)
-    return Names(parameters=parameters, buffers=buffers, aliases=aliases, packed=packed)
+    weights = packed_weights(model)
+    for name in [name for name, tensor in parameters.items() if is_wrapped(tensor)]:
+        (_, numbers), *rest = inside(name, parameters.pop(name))
+        weights[name] = numbers
+        buffers.update(rest)
+    return Names(parameters=parameters, buffers=buffers, aliases=aliases, weights=weights)
 
 
 Named = TypeVar("Named", bound=Tensor)

@@ -43,11 +43,6 @@ def unpack(packed: Packed) -> Unpacked:
     return _HELD[address][1]
 
 
-def is_unpacked(tensor: Tensor) -> bool:
-    """Whether the tensor stands for a packed weight or bias."""
-    return any(tensor is each for _, pair in _HELD.values() for each in pair)
-
-
 def packed_weights(model: nn.Module) -> dict[str, Tensor]:
     """The weights and biases that a network's modules hold packed, by the names that they had before."""
     found: dict[str, Tensor] = {}

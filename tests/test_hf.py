@@ -217,7 +217,10 @@ def test_code_of_its_own_is_never_run(tmp_path):
     record = {"model_type": "bert", "auto_map": {"AutoModel": "modeling.Net"}}
     (tmp_path / "config.json").write_text(json.dumps(record))
     (tmp_path / "modeling.py").write_text("raise SystemExit('it ran')")
-    message(WeighError, tmp_path, "names code of its own")
+    assert message(WeighError, tmp_path, "names code of its own") == (
+        f"{tmp_path}/config.json names code of its own (auto_map), and a configuration's code is never run\n"
+        "  write a Python file that builds the network: weigh net.py:build"
+    )
 
 
 def test_without_transformers(tmp_path, monkeypatch):
@@ -498,8 +501,22 @@ def test_a_package_that_a_network_needs(read, monkeypatch):
         raise ModuleNotFoundError("No module named 'detectron2'", name="detectron2")
 
     monkeypatch.setattr(architectures, "import_module", missing)
-    with pytest.raises(UsageError, match="'bert' need a package that is not installed: detectron2"):
+    with pytest.raises(UsageError) as caught:
         read(small(transformers.BertConfig), "BertModel")
+    assert str(caught.value) == (
+        "networks of type 'bert' need a package that is not installed: detectron2\n"
+        "  try: pip install detectron2"
+    )
+
+
+@pytest.mark.skipif(transformers.utils.is_natten_available(), reason="natten is installed")
+def test_a_package_that_a_network_asks_for_when_it_is_built(read):
+    with pytest.raises(UsageError) as caught:
+        read(transformers.DinatConfig(embed_dim=8, depths=[1], num_heads=[2]))
+    assert str(caught.value) == (
+        "networks of type 'dinat' need a package that is not installed: natten\n"
+        "  try: pip install natten"
+    )
 
 
 def shapes(program):
@@ -553,11 +570,20 @@ def test_states_actions_and_rewards(read):
     }  # fmt: skip
 
 
-def test_an_input_that_forward_does_not_have(read):
-    given = (InputSpec(shape=(3, 8, 8), name="picture"),)
-    with pytest.raises(UsageError, match="BertModel has no input called 'picture'") as caught:
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("picture", ""), ("inputs_ids", "  nearest: input_ids, inputs_embeds\n")],
+)
+def test_an_input_that_forward_does_not_have(read, name, near):
+    given = (InputSpec(shape=(3, 8, 8), name=name),)
+    with pytest.raises(UsageError) as caught:
         read(small(transformers.BertConfig), inputs=given)
-    assert "sizes by name: seq, target, image, frames, audio" in str(caught.value)
+    assert str(caught.value) == (
+        f"BertModel has no input called '{name}'\n{near}"
+        "  its forward takes (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, "
+        "encoder_hidden_states, encoder_attention_mask, past_key_values, use_cache)\n"
+        "  sizes by name: seq, target, image, frames, audio"
+    )
 
 
 def test_a_size_that_nothing_has(read):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.every.networks import SURVEYS
-from benchmarks.every.page import page, show
+from benchmarks.every.networks import SURVEYS, Mode, names_of
+from benchmarks.every.page import Survey, page, show
 from benchmarks.every.survey import kept, run
 
 
@@ -23,6 +24,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--fresh", action="store_true", help="begin anew")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--page", type=Path, help="write all that is known as Markdown")
+    parser.add_argument("--no-run", action="store_true", help="weigh nothing, say what is known")
     chosen = parser.parse_args(arguments)
     unknown = [name for name in chosen.frontends if name not in frontends]
     if unknown:
@@ -30,6 +32,9 @@ def main(arguments: list[str]) -> None:
     whole = not chosen.frontends and not chosen.train
     for frontend, mode in SURVEYS:
         named = frontend in (chosen.frontends or frontends)
+        if chosen.no_run:
+            show(_known(frontend, mode))
+            continue
         if not whole and not (named and chosen.train == (mode == "training")):
             continue
         results = run(
@@ -40,10 +45,25 @@ def main(arguments: list[str]) -> None:
             fresh=chosen.fresh,
             workers=chosen.workers,
         )
-        show(frontend, mode, results)
+        names = (
+            tuple(result.name for result in results) if chosen.only else names_of(frontend, mode)
+        )
+        show(Survey(frontend=frontend, mode=mode, names=names, results=tuple(results)))
     if chosen.page is not None:
-        sections = [
-            (frontend, mode, list(kept(frontend, mode).values())) for frontend, mode in SURVEYS
-        ]
         chosen.page.parent.mkdir(parents=True, exist_ok=True)
-        chosen.page.write_text(page(sections), encoding="utf-8")
+        text = page([_known(*survey) for survey in SURVEYS], _versions())
+        chosen.page.write_text(text, encoding="utf-8")
+
+
+def _known(frontend: str, mode: Mode) -> Survey:
+    """All that was found so far, in the order of the names; what the library does not list any more left out."""
+    names = names_of(frontend, mode)
+    found = kept(frontend, mode)
+    results = tuple(found[name] for name in names if name in found)
+    return Survey(frontend=frontend, mode=mode, names=names, results=results)
+
+
+def _versions() -> str:
+    """'torch 2.14.1, torchvision 0.29.1, ...'."""
+    packages = ("torch", "torchvision", "timm", "transformers")
+    return ", ".join(f"{name} {version(name).partition('+')[0]}" for name in packages)

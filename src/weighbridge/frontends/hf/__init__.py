@@ -16,7 +16,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...errors import UsageError
+from ...errors import UsageError, WeighError
 from ...program import Program
 from ...workload import Workload
 from .answers import full_sequences as full_sequences
@@ -47,8 +47,8 @@ def read(name: str, workload: Workload) -> Program:
     and where it says nothing, a usual size is taken and said so.
 
     Raises:
-        UsageError: transformers is not installed, there is no such configuration, or it is not known
-            what forward takes.
+        UsageError: transformers or a package that the network needs is not installed, there is no such
+            configuration, or it is not known what forward takes.
         WeighError: the configuration brings its own code, or the network cannot be built or run.
     """
     from .configurations import configuration, record_of
@@ -60,12 +60,17 @@ def read(name: str, workload: Workload) -> Program:
     from ..torch import trace
     from ..torch.building import build
     from .answers import remarks
-    from .architectures import class_of, make
+    from .architectures import class_of, make, missing_package
     from .inputs import fed
 
     config = configuration(path, record)
     kind, notes = class_of(config, record)
-    model = build(partial(make, kind, config), f"hf:{name}", keeping_constants=True)
+    try:
+        model = build(partial(make, kind, config), f"hf:{name}", keeping_constants=True)
+    except WeighError as error:
+        if isinstance(error.__cause__, ImportError):
+            raise missing_package(record, error.__cause__) from error
+        raise
     given = fed(model, config, workload, f"hf:{name}")
     notes = (*notes, *given.remarks, *remarks(config, workload))
     stem = path.name if path.is_dir() else path.stem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -33,10 +34,7 @@ def class_of(config: Config, record: Record) -> tuple[Kind, tuple[str, ...]]:
             return named, ()
         usual = _usual(config)
     except ImportError as error:
-        raise UsageError(
-            f"networks of type {record['model_type']!r} need a package that is not installed: "
-            f"{_package(error)}"
-        ) from error
+        raise missing_package(record, error) from error
     if usual is None:
         raise UsageError(
             f"transformers has no network for configurations of type {record['model_type']!r} that "
@@ -120,8 +118,17 @@ def _runs(kind: Kind) -> bool:
     return kind.forward is not nn.Module.forward
 
 
+def missing_package(record: Record, error: ImportError) -> UsageError:
+    """Says which package the network needs that is not installed."""
+    package = _package(error)
+    return UsageError(
+        f"networks of type {record['model_type']!r} need a package that is not installed: {package}",
+        *([f"try: pip install {package}"] if " " not in package else []),
+    )
+
+
 def _package(error: ImportError) -> str:
-    """The package's name where Python knows it, and otherwise what transformers says of it."""
-    if error.name:
-        return error.name
-    return " ".join(str(error).split())
+    """The package's name where Python or transformers tells it, and otherwise all that is said."""
+    text = " ".join(str(error).split())
+    named = re.search(r"requires the (\S+) library", text)
+    return error.name or (named[1] if named else text)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from ...dims import Shape
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ...workload import InputSpec, Workload
 from .configurations import Config, found, parts
 from .packed import packed, projection
@@ -274,8 +274,10 @@ def fed(model: nn.Module, config: Config, workload: Workload, source: str) -> Fe
     tensors = {name: spec for name, spec in given.items() if name not in asked}
     unknown = [name for name in tensors if name not in names]
     if unknown:
+        near = nearest(unknown[0], (*names, *SIZES))
         raise UsageError(
             f"{type(model).__name__} has no input called {unknown[0]!r}",
+            *([f"nearest: {', '.join(near)}"] if near else []),
             f"its forward takes ({', '.join(names)})",
             f"sizes by name: {', '.join(SIZES)}",
         )

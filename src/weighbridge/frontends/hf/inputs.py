@@ -37,27 +37,24 @@ def _pixels(sizes: Sizes) -> Shape:
         return (1, *sizes.image())
     if sizes.has("max_num_tiles", "max_aspect_ratio_id"):  # Llama 3.2 cuts an image into tiles
         return (1, sizes.width("max_num_tiles"), *sizes.image())
-    cut_up = _cut_up(sizes)
-    if cut_up is not None:
-        return cut_up
+    if sizes.config.model_type == "seggpt":  # which puts an image under its prompt
+        channels, height, width = sizes.image()
+        return (channels, height // 2, width)
+    if sizes.config.model_type == "molmo2_vision":
+        return _cut_up(sizes)
+    if sizes.config.model_type == "inkling_vision":  # a single patch of a film (t, p, p, C)
+        side = sizes.width("patch_size")
+        return (sizes.width("temporal_patch_size"), side, side, sizes.width("num_channels"))
     if any(getattr(part, "num_frames", None) for part in parts(sizes.config)):
         return (sizes.frames(), *sizes.image())
     return sizes.image()
 
 
-def _cut_up(sizes: Sizes) -> Shape | None:
-    """Patches of an image that was cut up beforehand (P, C p p), for networks that begin with a matrix (Molmo)."""
-    from torch import nn
-
+def _cut_up(sizes: Sizes) -> Shape:
+    """Patches of an image that was cut up beforehand (P, p p C), where no table says how."""
     channels, height, width = sizes.image()
-    patch = sizes.number("patch_size") or 1
-    numbers = channels * patch * patch
-    for name, module in sizes.model.named_modules():
-        if "patch_embed" in name and isinstance(module, nn.Linear):
-            if module.in_features != numbers:
-                return None
-            return ((height // patch) * (width // patch), numbers)
-    return None
+    patch = sizes.width("patch_size")
+    return ((height // patch) * (width // patch), patch * patch * channels)
 
 
 def _film(sizes: Sizes) -> Shape:
@@ -175,6 +172,10 @@ _SHAPES: Mapping[str, Callable[[Sizes], Shape]] = {
     "audio_mel": _spectrogram,
     "audio_mel_mask": lambda sizes: (sizes.spectra(),),
     "input_features_mask": lambda sizes: (max(_spectrogram(sizes)),),
+    "prompt_pixel_values": _pixels,
+    "prompt_masks": _pixels,
+    "past_values_padding": lambda sizes: _past(sizes),
+    "freq": lambda sizes: (1,),
     "latents": lambda sizes: (sizes.width("hidden_size"), sizes.spectra()),
     "task_inputs": lambda sizes: (sizes.width("task_seq_len"),),
     "aspect_ratio_ids": lambda sizes: (1,),
@@ -207,9 +208,10 @@ _SHAPES: Mapping[str, Callable[[Sizes], Shape]] = {
 }  # fmt: skip
 """The shape of each argument of forward that is known, without the batch axis."""
 
-_INTEGERS = frozenset(
-    {"aspect_ratio_mask", "attention_mask", "bbox", "image_attention_mask", "timesteps"}
-)
+_INTEGERS = frozenset({
+    "aspect_ratio_mask", "attention_mask", "bbox", "freq", "image_attention_mask", "past_values_padding",
+    "timesteps",
+})  # fmt: skip
 """Arguments that are whole numbers though they are not called `..._ids`."""
 
 _BOOLEANS = frozenset({"audio_mel_mask", "input_features_mask", "past_observed_mask"})

@@ -19,7 +19,9 @@ from .sizes import IMAGE, Sizes
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-TABLES = ("grid_thw", "image_grid_thw", "target_sizes", "pixel_position_ids", "feature_lens")
+TABLES = (
+    "grid_thw", "image_grid_thw", "target_sizes", "spatial_shapes", "pixel_position_ids", "feature_lens",
+)  # fmt: skip
 """Arguments of forward whose values say how the others are packed."""
 
 _MERGED = (
@@ -34,6 +36,8 @@ _MERGED = (
 _AS_PATCHES = frozenset({"kimi_k25_vision", "paddleocr_vl_vision"})
 """Types whose patches stay images (C, p, p), as their convolution takes them, and are not made rows."""
 
+_IN_SQUARES = frozenset({"inkling2_vision"})
+"""Types that take the patches that are made one as a square of pixels (m p, m p, C), of which the table counts."""
 
 Packed = Mapping[str, "Tensor"]
 """Arguments of forward that are packed, by name."""
@@ -42,8 +46,8 @@ Packed = Mapping[str, "Tensor"]
 def packed(sizes: Sizes, names: tuple[str, ...], batch: int, dtype: str) -> Packed:
     """The arguments of forward that are packed, with values where those matter; none where nothing is.
 
-    Tensors are as forward takes them, those that need no values on meta. A network that reads text too leaves
-    its images out, and takes no table.
+    Tensors are as forward takes them, those that need no values on meta. A network that reads text leaves its images
+    out, and takes no table, unless it compares the two.
 
     Raises:
         UsageError: the image that is asked for cannot be cut into whole patches.
@@ -51,7 +55,8 @@ def packed(sizes: Sizes, names: tuple[str, ...], batch: int, dtype: str) -> Pack
     import torch
 
     table = next((name for name in TABLES if name in names), None)
-    if table is None or "input_ids" in names:
+    reads = "input_ids" in names and not hasattr(sizes.model, "get_text_features")
+    if table is None or reads:
         return {}
     values = (
         _sounds(sizes, batch) if table == "feature_lens" else _images(sizes, names, table, batch)
@@ -71,13 +76,23 @@ def _images(sizes: Sizes, names: tuple[str, ...], table: str, batch: int) -> Pac
     count = rows * columns
     lines = {
         "target_sizes": [rows, columns],
+        "spatial_shapes": [rows, columns],
         "pixel_position_ids": [[x, y] for y in range(rows) for x in range(columns)],
     }
-    shape = _patches(sizes, table, count, batch)
-    return {
-        pixels: torch.empty(shape, device="meta"),
+    if sizes.config.model_type in _IN_SQUARES:
+        merged = _merged(sizes)
+        lines[table] = [1, rows // merged, columns // merged]
+    values = {
+        pixels: torch.empty(_patches(sizes, table, count, batch), device="meta"),
         table: torch.tensor([lines.get(table, [1, rows, columns])] * batch),
     }
+    if "merge_sizes" in names:
+        values["merge_sizes"] = torch.tensor([_merged(sizes)] * batch)
+    if (
+        table == "spatial_shapes"
+    ):  # and samples are filled up to one length, which none of these needs
+        values["pixel_attention_mask"] = torch.ones(batch, count, dtype=torch.int64)
+    return values
 
 
 def _patches(sizes: Sizes, table: str, count: int, batch: int) -> Shape:
@@ -89,8 +104,12 @@ def _patches(sizes: Sizes, table: str, count: int, batch: int) -> Shape:
     ):  # the patches of all images side by side as one low image (1, C, p, P p)
         channels, side, _ = one
         return (1, channels, side, batch * count * side)
-    if table == "pixel_position_ids":
+    if table == "pixel_position_ids" or table == "spatial_shapes":
         return (batch, count, *one)
+    if sizes.config.model_type in _IN_SQUARES:  # (S, m p, m p, C)
+        merged, side = _merged(sizes), sizes.width("patch_size")
+        square = merged * side
+        return (batch * count // merged**2, square, square, one[0] // side**2)
     if sizes.config.model_type in _AS_PATCHES:
         row = (batch * count, *one)
         return (1, *row) if sizes.config.model_type.startswith("paddle") else row
@@ -105,10 +124,15 @@ def projection(model: nn.Module) -> Any:
     return next((module for module in model.modules() if isinstance(module, layers)), None)
 
 
+def _merged(sizes: Sizes) -> int:
+    """Patches a side of those that are made one."""
+    merged = found(sizes.config, *_MERGED) or 1
+    return int(merged if isinstance(merged, int) else merged[0])
+
+
 def _grid(sizes: Sizes) -> tuple[int, int]:
     """Rows and columns of patches of an image."""
-    merged = found(sizes.config, *_MERGED) or 1
-    merged = merged if isinstance(merged, int) else merged[0]
+    merged = _merged(sizes)
     step = sizes.width("patch_size") * merged
     asked = sizes.asked_image()
     if asked is None:

@@ -80,6 +80,15 @@ def test_shapes_that_are_a_matter_of_values():
     assert rows_of(forward) == (3 + 3 - 2, "meta")
 
 
+def test_places_in_a_list():
+    def forward(self, x):
+        table = torch.arange(4, device=x.device)
+        table[[0, 1]] = 5  # 5, 5, 2, 3
+        return self.layer(x[: int(table[[3, 2]].sum())])
+
+    assert rows_of(forward) == (3 + 2, "meta")
+
+
 def test_unknown_values_picked_by_a_known_mask():
     def forward(self, x):
         mask = torch.arange(6, device=x.device) > 1

@@ -117,11 +117,16 @@ def _patches(sizes: Sizes, table: str, count: int, batch: int) -> Shape:
 
 
 def projection(model: nn.Module) -> Any:
-    """The layer that comes first, whose weights know how many numbers a patch or a spectrum has; None without one."""
+    """The layer that comes first, whose weights know how many numbers a patch or a spectrum has; None without one.
+
+    That is the first that embeds patches, else the first of all.
+    """
     from torch import nn
 
-    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    return next((module for module in model.modules() if isinstance(module, layers)), None)
+    kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, kinds)]
+    embedding = (layer for name, layer in layers if "patch_embed" in name)
+    return next(embedding, layers[0][1] if layers else None)
 
 
 def _merged(sizes: Sizes) -> int:

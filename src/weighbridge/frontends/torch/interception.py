@@ -28,6 +28,7 @@ from ...program import Role
 from .attention import attend, scaled_dot_product_attention
 from .experts import grouped_mm, multiply_grouped
 from .higher_order import HigherOrder
+from .known import Known
 from .nested import FROM_JAGGED, refused
 from .recording import Recorder
 from .recurrent import NETWORKS, run_whole
@@ -68,6 +69,7 @@ class Interception(TorchFunctionMode):
             FROM_JAGGED: refused,
             **{each: partial(run_whole, recorder, each) for each in NETWORKS},
             **({} if rung.with_data else _without_data(recorder)),
+            **(_with_known_places(rung) if isinstance(rung, Known) else {}),
         }
 
     def __torch_function__(
@@ -163,3 +165,20 @@ def _stay(place: torch.device, tensor: Tensor, *args: Any, **kwargs: Any) -> Ten
 
 def _without_data(recorder: Recorder) -> Mapping[object, Callable[..., object]]:
     return {grouped_mm: partial(multiply_grouped, recorder)}
+
+
+def _with_known_places(rung: Known) -> Mapping[object, Callable[..., object]]:
+    """Indexing with lists, of which PyTorch makes tensors that pass by the dispatcher."""
+
+    def place(index: object) -> object:
+        if isinstance(index, tuple):
+            return tuple(place(each) for each in index)
+        return rung.constructed(torch.tensor, (index,), {}) if isinstance(index, list) else index
+
+    def read(tensor: Tensor, index: object) -> Tensor:
+        return tensor[place(index)]  # type: ignore[index]
+
+    def write(tensor: Tensor, index: object, value: object) -> None:
+        tensor[place(index)] = value  # type: ignore[index]
+
+    return {Tensor.__getitem__: read, Tensor.__setitem__: write}

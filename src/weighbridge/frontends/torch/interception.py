@@ -178,7 +178,7 @@ def _with_known_places(rung: Known) -> Mapping[object, Callable[..., object]]:
     def read(tensor: Tensor, index: object) -> Tensor:
         return tensor[place(index)]  # type: ignore[index]
 
-    def write(tensor: Tensor, index: object, value: object) -> None:
+    def write(tensor: Tensor, index: object, value: Any) -> None:
         tensor[place(index)] = value  # type: ignore[index]
 
     return {Tensor.__getitem__: read, Tensor.__setitem__: write}

@@ -170,6 +170,7 @@ _SHAPES: Mapping[str, Callable[[Sizes], Shape]] = {
     "pixel_values_videos": _film,
     "input_features": _spectrogram,
     "audio_mel": _spectrogram,
+    "audio_input_ids": lambda sizes: (sizes.spectra(), sizes.width("n_mel_bins", "num_mel_bins")),
     "audio_mel_mask": lambda sizes: (sizes.spectra(),),
     "input_features_mask": lambda sizes: (max(_spectrogram(sizes)),),
     "prompt_pixel_values": _pixels,

@@ -56,10 +56,11 @@ def packed(sizes: Sizes, names: tuple[str, ...], batch: int, dtype: str) -> Pack
 
     table = next((name for name in TABLES if name in names), None)
     reads = "input_ids" in names and not hasattr(sizes.model, "get_text_features")
-    if table is None or reads:
+    pixels = next((name for name in ("pixel_values", "hidden_states") if name in names), None)
+    if table is None or reads or (pixels is None and table != "feature_lens"):
         return {}
     values = (
-        _sounds(sizes, batch) if table == "feature_lens" else _images(sizes, names, table, batch)
+        _sounds(sizes, batch) if pixels is None else _images(sizes, names, pixels, table, batch)
     )
     return {
         name: value.to(getattr(torch, dtype)) if value.is_floating_point() else value
@@ -67,11 +68,12 @@ def packed(sizes: Sizes, names: tuple[str, ...], batch: int, dtype: str) -> Pack
     }
 
 
-def _images(sizes: Sizes, names: tuple[str, ...], table: str, batch: int) -> Packed:
+def _images(
+    sizes: Sizes, names: tuple[str, ...], pixels: str, table: str, batch: int
+) -> dict[str, Tensor]:
     """Patches of `batch` images, and the table that says how many rows and columns each has."""
     import torch
 
-    pixels = next(name for name in ("pixel_values", "hidden_states") if name in names)
     rows, columns = _grid(sizes)
     count = rows * columns
     lines = {

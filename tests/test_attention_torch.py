@@ -259,8 +259,10 @@ def of_tokens(kind, config, length, *, train=False, implementation="sdpa"):
 
 
 def seen(program):
+    """What is scored; the kernel that scores it apart."""
     return [
-        {key: value for key, value in op.attributes.items() if value} for op in attentions(program)
+        {key: value for key, value in op.attributes.items() if value and key != "kernel"}
+        for op in attentions(program)
     ]
 
 
@@ -381,3 +383,94 @@ def test_transformers_is_as_it_was_afterwards():
         assert "sdpa" in masking_utils.ALL_MASK_ATTENTION_FUNCTIONS._local_mapping
     assert masking_utils.sliding_window_causal_mask_function is before
     assert masking_utils.ALL_MASK_ATTENTION_FUNCTIONS._local_mapping == {}
+
+
+# -- the kernels of a device -----------------------------------------------------------------------
+
+
+class Attending(nn.Module):
+    """Queries, keys and values as they come."""
+
+    def __init__(self, mask=None, **how):
+        super().__init__()
+        self.mask, self.how = mask, how
+
+    def forward(self, q, k, v):
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=self.mask, **self.how)
+
+
+def of_heads(*shapes, dtype="float32", backend="cuda", mask=None, **how):
+    inputs = tuple(InputSpec(shape=shape) for shape in shapes)
+    workload = Workload(
+        inputs=inputs,
+        batch=2,
+        mode="training",
+        input_gradient=True,
+        loss="mean",
+        dtype=dtype,
+        backend=backend,
+    )
+    net = Attending(mask, **how)
+    net.scale = nn.Parameter(torch.ones(1))
+    return trace(net, workload, network="net", source="test")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "how", "extra"),
+    [
+        # flash: 2 x 4 x 50 sums in float32 and two scalars of 8 bytes
+        ("bfloat16", {}, 2 * 4 * 50 * 4 + 16),
+        # efficient: the rows are padded to 64
+        ("float32", {}, 2 * 4 * 64 * 4 + 16),
+        # math, of 30 wide: scaled queries and keys and 50 x 50 scores
+        ("float32", {"width": 30}, 2 * (2 * 4 * 50 * 30 * 4) + 2 * 4 * 50 * 50 * 4 + 4),
+    ],
+)
+def test_what_cudas_kernels_keep_beside_operands_and_result(dtype, how, extra):
+    width = how.get("width", 32)
+    program = of_heads(*[(4, 50, width)] * 3, dtype=dtype)
+    (op,) = attentions(program)
+    sizes = {storage.id: storage.bytes for storage in program.storages}
+    kept = {tensor.storage for tensor in op.outputs[1:]}
+    assert sum(sizes[storage] for storage in kept) == extra
+    (back,) = [op for op in program.ops if op.kind == "attention_backward"]
+    assert kept <= {tensor.storage for tensor in back.inputs}
+
+
+@pytest.mark.parametrize("how", [{}, {"is_causal": True}, {"dropout_p": 0.1}])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_the_cpu_keeps_is_what_it_keeps(dtype, how, masked):
+    """The CPU can be asked: every storage that autograd keeps for backward, by its size."""
+    if masked and "is_causal" in how:
+        pytest.skip("PyTorch refuses both")
+    mask = torch.ones(2, 1, 50, 50, dtype=torch.bool) if masked else None
+    operands = [
+        torch.randn(2, 4, 50, 32, dtype=getattr(torch, dtype)).requires_grad_() for _ in range(3)
+    ]
+    kept, alive = {}, []
+    given = {tensor.untyped_storage()._cdata for tensor in operands}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage._cdata not in given:
+            kept[storage._cdata] = storage.nbytes()
+        alive.append(tensor)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = F.scaled_dot_product_attention(*operands, attn_mask=mask, **how)
+        y.mean()
+    kept[y.untyped_storage()._cdata] = y.untyped_storage().nbytes()  # who calls has it
+    program = of_heads(*[(4, 50, 32)] * 3, dtype=dtype, backend="cpu", mask=mask, **how)
+    first = next(i for i, op in enumerate(program.ops) if op.phase == "backward")
+    lasting = [
+        storage.bytes
+        for storage in program.storages
+        if 0 <= storage.birth < first and (storage.death is None or storage.death >= first)
+    ]
+    # from the log-sum-exp upward, 2 x 4 x 50 numbers in float32: scalars of the mean are left out
+    least = 2 * 4 * 50 * 4
+    assert sorted(size for size in lasting if size >= least) == sorted(
+        size for size in kept.values() if size >= least
+    )

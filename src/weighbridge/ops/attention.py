@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import final
 
 from ..dims import Shape, halved, product
-from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, need, register
+from ..program import Op, Tensor
+from .base import Cost, Emit, Gradients, Operator, Scratch, need, register
+from .kernels import scratch_bytes
 
 
 def attended_pairs(
@@ -61,6 +62,7 @@ class Attention(Operator):
             `chunk`: causal within chunks of that length;
             `pairs`: so many pairs over all heads and samples, where a table of blocks says which.
             `rate`: what is dropped out of the probabilities in training.
+            `kernel`: which of a device's kernels runs it (`kernels`), which says what it takes meanwhile.
             `score`: what a function of the network's own does to each score, as numbers of
             multiplications, additions, comparisons, divisions and transcendental functions;
             `score_backward` the same for its gradient.
@@ -122,6 +124,9 @@ class Attention(Operator):
             ),
         )
 
+    def scratch(self, op: Op) -> Scratch:
+        return _scratch(op, op.inputs[:2], backward=False)
+
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         dy = grads[0]
         assert dy is not None
@@ -170,7 +175,19 @@ class AttentionBackward(Operator):
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         q, k, v = (tensor.shape for tensor in op.inputs[1:4])
         queries, keys, values, result = _attention_axes(op, q, k, v)
-        return (result, queries, keys, values, result, queries[:-1])
+        kept = (tensor.shape for tensor in op.inputs[6:])
+        return (result, queries, keys, values, result, queries[:-1], *kept)
+
+    def scratch(self, op: Op) -> Scratch:
+        return _scratch(op, op.inputs[1:3], backward=True)
+
+
+def _scratch(op: Op, operands: tuple[Tensor, ...], *, backward: bool) -> Scratch:
+    q, k = operands
+    kernel = op.attributes.get("kernel")
+    if not isinstance(kernel, str):
+        return Scratch()
+    return Scratch(running=scratch_bytes(kernel, q.dtype, q.shape, k.shape, backward=backward))
 
 
 def _pairs(op: Op, q: Shape, k: Shape) -> int:

@@ -144,6 +144,33 @@ class FusedUpdate(Operator):
         return (*op.inputs[:count], *op.inputs[first:])
 
 
+@final
+class Unscale(Operator):
+    """Gradients scaled back in place after a loss that was scaled up, all of them in one kernel.
+
+    Shapes: gradients..., found_inf, inverse scale -> gradients..., found_inf
+    Counts: a multiplication an element, and a comparison: is it finite?
+    Source: PyTorch's `_amp_foreach_non_finite_check_and_unscale_`.
+    """
+
+    kind = "unscale"
+    family = "optimizer"
+
+    def shapes(self, op: Op) -> tuple[Shape, ...]:
+        return tuple(tensor.shape for tensor in op.inputs[:-1])
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return tuple(tensor.dtype for tensor in op.inputs[:-1])
+
+    def arithmetic(self, op: Op) -> Cost:
+        elements = sum(tensor.elements for tensor in op.inputs[:-2])
+        return _work(elements, mul=1, cmp=1)
+
+    def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
+        # Parameters have nothing in common: sizes stay numbers.
+        return tuple(tensor.shape for tensor in op.inputs)
+
+
 def _settings(op: Op) -> Settings:
     return {k: v for k, v in op.attributes.items() if isinstance(v, int | float | bool)}
 
@@ -564,4 +591,4 @@ FUSED = ("sgd", "adagrad", "adam", "adamw")
 NOT_PYTORCHS = ("lion", "adam8bit")
 """Rules that `torch.optim` has not."""
 
-register(*UPDATES.values(), *(FusedUpdate(UPDATES[name]) for name in FUSED))
+register(Unscale(), *UPDATES.values(), *(FusedUpdate(UPDATES[name]) for name in FUSED))

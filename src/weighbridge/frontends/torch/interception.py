@@ -3,7 +3,8 @@
 - Scaled dot-product attention is taken whole (`attention`), also from within multi-head attention.
 - So are the grouped products of a mixture of experts (`experts`), and LSTM, GRU and RNN (`recurrent`).
 - Operators over functions are looked through (`higher_order`).
-- Dropout out of place runs as accelerators run it, with a mask of a byte an element.
+- Dropout out of place runs as accelerators run it, with a mask of a byte an element, unless for the CPU, whose
+  mask has the input's dtype.
 - Tensors that the network makes, or moves to a device by name, stay where the network is.
 - Where a function is the network, the weights that it reaches for are replaced by twins.
 """
@@ -25,6 +26,7 @@ from torch.utils._device import _device_constructors
 from torch.utils._pytree import tree_map_only
 
 from ...program import Role
+from ...workload import Backend
 from .attention import attend, scaled_dot_product_attention
 from .experts import grouped_mm, multiply_grouped
 from .higher_order import HigherOrder
@@ -41,6 +43,14 @@ _PLAIN = frozenset({FunctionType, BuiltinFunctionType, MethodDescriptorType, Met
 _MOVES: frozenset[object] = frozenset({Tensor.cuda, Tensor.cpu, Tensor.pin_memory})
 
 
+Lowered = Callable[[tuple[Any, ...]], tuple[Any, ...]]
+"""What autocast makes of the operands of a call that it would cast, where it is on."""
+
+
+def _as_they_are(operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    return operands
+
+
 class Interception(TorchFunctionMode):
     """Sees every call of a PyTorch function that the network's own code makes.
 
@@ -48,9 +58,19 @@ class Interception(TorchFunctionMode):
     their twins by name.
     """
 
-    def __init__(self, recorder: Recorder, *, rung: Rung = META, adopting: bool = False) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        *,
+        rung: Rung = META,
+        adopting: bool = False,
+        backend: Backend = "cuda",
+        lowered: Lowered = _as_they_are,
+    ) -> None:
         super().__init__()
+        self.backend = backend
         self.recorder = recorder
+        self.lowered = lowered
         self.rung = rung
         self.adopting = adopting
         self.parameters: dict[str, nn.Parameter] = {}
@@ -67,7 +87,7 @@ class Interception(TorchFunctionMode):
             functional.multi_head_attention_forward: self._multi_head,
             Tensor.to: partial(_stay, rung.device),
             FROM_JAGGED: refused,
-            **{each: partial(run_whole, recorder, each) for each in NETWORKS},
+            **{each: partial(self._recurrent, each) for each in NETWORKS},
             **({} if rung.with_data else _without_data(recorder)),
             **(_with_known_places(rung) if isinstance(rung, Known) else {}),
         }
@@ -123,11 +143,24 @@ class Interception(TorchFunctionMode):
 
     @contextmanager
     def _beside(self, recorder: Recorder) -> Iterator[None]:
-        with recorder, Interception(recorder, rung=self.rung, adopting=self.adopting):
+        beside = Interception(
+            recorder,
+            rung=self.rung,
+            adopting=self.adopting,
+            backend=self.backend,
+            lowered=self.lowered,
+        )
+        with recorder, beside:
             yield
 
     def _attend(self, *args: Any, **kwargs: Any) -> Tensor:
-        return attend(self.recorder, *args, **kwargs)
+        mask = kwargs.get("attn_mask")
+        if mask is not None:
+            kwargs = {**kwargs, "attn_mask": self.lowered((mask,))[0]}
+        return attend(self.recorder, self.backend, *self.lowered(args), **kwargs)
+
+    def _recurrent(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> object:
+        return run_whole(self.recorder, function, *self.lowered(args), **kwargs)
 
     def _multi_head(self, *args: Any, **kwargs: Any) -> object:
         """Multi-head attention calls attention from inside PyTorch, where no mode looks."""
@@ -139,7 +172,7 @@ class Interception(TorchFunctionMode):
     ) -> Tensor:
         if not training or p == 0:
             return input
-        if inplace or not 0 < p < 1:
+        if inplace or not 0 < p < 1 or self.backend == "cpu":
             return functional.dropout(input, p, training, inplace)
         return torch.native_dropout(input, p, True)[0]
 

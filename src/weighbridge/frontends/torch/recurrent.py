@@ -88,7 +88,7 @@ def run_whole(
 ) -> object:
     """Stands in for `torch.lstm`, `gru`, `rnn_tanh` and `rnn_relu`, with their parameters.
 
-    Operands that do not fit, and autocast, which chooses a precision product by product, go to PyTorch's own.
+    Operands that do not fit go to PyTorch's own.
     """
     call = _read(function, args) if len(args) == 9 and not kwargs else None
     if call is None or not _fits(call):
@@ -133,8 +133,7 @@ def _fits(call: _Call) -> bool:
     x, *rest = call.operands
     w = rest[call.states]
     one_dtype = all(tensor.dtype == x.dtype for tensor in rest)
-    autocast = torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda")
-    return x.dim() in (2, 3) and x.shape[-1] == w.shape[-1] and one_dtype and not autocast
+    return x.dim() in (2, 3) and x.shape[-1] == w.shape[-1] and one_dtype
 
 
 def _results(recorder: Recorder, call: _Call, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from ...program import Tensor as Record
 from ...units import memory, percent
 from ...workload import Workload, refuse
 from ..hf import full_sequences
-from .autocast import autocast_restored, noticing_autocast
+from .autocast import Autocast, autocast_restored
 from .compiled import uncompiled
 from .failures import NeedsDataError, explain
 from .flex import on_any_device
@@ -34,6 +35,7 @@ from .own_rules import check_rules
 from .process import untouched
 from .recording import DTYPE_NAMES, Recorder
 from .rungs import META, SEED, SHARE, Real, Rung, available_bytes, peak
+from .scaler import Scaler
 from .scopes import Scopes
 from .translation.quantisation import unpacked_once
 from .twin import Names, names_of
@@ -41,8 +43,6 @@ from .twin import Names, names_of
 Network = Callable[..., object]
 
 _NOT_YET = (
-    "backend",
-    "precision",
     "set_to_none",
     "no_grad",
     "per_sample_gradients",
@@ -159,7 +159,14 @@ class _Step:
         self.scopes = Scopes(self.module)
         self.rung = rung
         self.recorder = _recorder(self.scopes, rung)
-        self.interception = Interception(self.recorder, rung=rung, adopting=self.module is None)
+        self.autocast = Autocast(self.workload.backend, rung.device.type)
+        self.interception = Interception(
+            self.recorder,
+            rung=rung,
+            adopting=self.module is None,
+            backend=self.workload.backend,
+            lowered=self.autocast.lowered,
+        )
         self.names = (
             names_of(self.module)
             if self.module is not None
@@ -191,8 +198,7 @@ class _Step:
         outputs: tuple[Record, ...] = ()
         stopped: tuple[str, ...] = ()
         try:
-            noticing = noticing_autocast(self.rung.device.type, self.interception.remark)
-            with self.scopes.watching(), noticing, named_kernels(recorder):
+            with self.scopes.watching(), self.autocast.followed(), named_kernels(recorder):
                 output = self._run()
                 # What lives now outlives the step: it is described before anything lets go of it.
                 outputs = tuple(
@@ -260,16 +266,25 @@ class _Step:
 
     def _run(self) -> object:
         if not self.workload.training:
-            with torch.no_grad(), self.recorder, self.interception:
+            with torch.no_grad(), self.recorder, self.interception, self._precision():
                 return self._forward()
         recorder = self.recorder
         with torch.enable_grad(), recorder:
             with self.interception:
-                output = self._forward()
-                self.doing = "the loss"
-                with self.scopes.within("loss"):
-                    loss = loss_of(output, self.workload.loss, self._targets)
+                with self._precision():
+                    output = self._forward()
+                    self.doing = "the loss"
+                    with self.scopes.within("loss"):
+                        loss = loss_of(output, self.workload.loss, self._targets)
+                scaler = self._scaler()
+                if scaler is not None:
+                    with self.scopes.within("loss"):
+                        loss = scaler.scaled(loss)
                 self._backward(loss)  # which may run parts of forward again
+            if scaler is not None:
+                self.doing = "the scaler's step"
+                recorder.phase = "update"
+                scaler.unscale(self.names.parameters)
             if self.workload.optimizer is not None:
                 self.doing = "the optimizer's step"
                 step = prepare(
@@ -281,6 +296,16 @@ class _Step:
                 recorder.phase = "update"
                 step()
         return output
+
+    def _precision(self) -> AbstractContextManager[object]:
+        """The region of autocast that forward and loss run in, as PyTorch's recipe has it."""
+        if self.workload.autocast is None:
+            return nullcontext()
+        return torch.autocast(self.workload.backend, DTYPES[self.workload.autocast])
+
+    def _scaler(self) -> Scaler | None:
+        scaled = self.workload.autocast == "float16"
+        return Scaler(self.recorder, self.rung.device) if scaled else None
 
     def _forward(self) -> object:
         return self.model(*self.given.positional, **self.given.named)

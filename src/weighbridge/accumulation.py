@@ -4,6 +4,9 @@ A rewriting of Programs. The gradients of the micro-steps before are there from 
 added to them in place as soon as it is whole, and is then free. PyTorch does so in `accumulateGrad`
 (torch/csrc/autograd/functions/accumulate_grad.h: `variable_grad += new_grad` where gradients of
 gradients are not asked for). The first micro-step, which finds no gradients, takes less.
+
+Gradients that are filled with zeros and kept (`zero_grad(set_to_none=False)`) are found by the next step in the
+same way, and added to.
 """
 
 from __future__ import annotations
@@ -11,26 +14,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from .per_sample import gradients_of, per_sample
 from .program import Op, Program, Storage, Tensor
+
+
+def as_the_loop_has_it(program: Program) -> Program:
+    """The program of an only step as the workload's loop runs it: what it finds, and how it keeps gradients."""
+    if program.workload.per_sample_gradients:
+        return per_sample(program)
+    return accumulated(program) if program.workload.keeps_gradients else program
 
 
 def accumulated(program: Program) -> Program:
     """The last micro-step, from a program that is an only step; the program itself where it has no gradients."""
-    gradients = _gradients(program)
+    gradients = gradients_of(program)
     return _Rewriting(program, gradients).program() if gradients else program
-
-
-def _gradients(program: Program) -> Mapping[int, int]:
-    """The storages that backward leaves parameters' gradients in, each with the operator that ends it."""
-    born = {s.id for s in program.storages if s.birth >= 0 and s.death is None}
-    found: dict[int, int] = {}
-    for index, op in enumerate(program.ops):
-        if op.phase != "backward":
-            continue
-        for tensor in op.outputs:
-            if tensor.storage in born and (tensor.role == "gradient" or tensor.storage in found):
-                found[tensor.storage] = index
-    return found
 
 
 class _Rewriting:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from .accumulation import accumulated
+from .accumulation import as_the_loop_has_it
 from .dims import Shape
 from .errors import ShapeError
 from .ops import optimizers, rule_of
@@ -407,14 +407,14 @@ class Builder:
             aliases=self._aliases,
             warnings=warnings,
         )
-        return accumulated(program) if self.workload.accumulation > 1 else program
+        return as_the_loop_has_it(program)
 
 
 _NOT_YET = (
     "precision",
-    "set_to_none",
     "no_grad",
-    "per_sample_gradients",
+    "loss",
+    "optimizer",
 )
 _LEAVES = ("parameter", "input")
 _OUTLIVES = ("optimizer_state", "gradient")

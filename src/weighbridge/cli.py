@@ -186,7 +186,8 @@ def _workload_options(command: Command) -> Command:
         click.option(
             "--train", metavar="OPTIMIZER",
             help="A training step with sgd, momentum, nesterov, adagrad, rmsprop, adam, adamw, nadam, radam, "
-            "adamax, adadelta, rprop, asgd, adafactor, lion or adam8bit. Without it: inference.",
+            "adamax, adadelta, rprop, asgd, adafactor, lion or adam8bit, or file.py:make of your own. Without it: "
+            "inference.",
         ),
         click.option("--momentum", type=float, metavar="M", help="For sgd and rmsprop."),
         click.option("--nesterov", is_flag=True, help="For sgd with momentum."),
@@ -196,8 +197,9 @@ def _workload_options(command: Command) -> Command:
             default="auto", help="How PyTorch runs the update. [auto: as it does on the backend]",
         ),
         click.option(
-            "--loss", type=click.Choice(("auto", "cross-entropy", "mean")), default="auto",
-            help="[auto: cross-entropy of what looks like logits, else mean]",
+            "--loss", metavar="LOSS", default="auto",
+            help="auto, cross-entropy, mean, or file.py:function of your own. [auto: cross-entropy of what looks "
+            "like logits, else mean]",
         ),
         click.option("--accumulate", type=int, default=1, metavar="N", help="Batches in an update. [1]"),
         click.option(

@@ -210,7 +210,7 @@ def dumps(program: Program) -> str:
         key: getattr(program, key)
         for key in ("network", "source", "frontend", "rung", "warnings", "complete")
     }
-    record["workload"] = asdict(program.workload)
+    record["workload"] = asdict(program.workload.plain)
     record["aliases"] = dict(program.aliases)
     record["modules"] = [asdict(module) for module in program.modules]
     record["storages"] = [asdict(storage) for storage in program.storages]

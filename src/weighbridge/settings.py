@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import index
 from typing import SupportsIndex, TypedDict, TypeGuard
@@ -44,12 +44,14 @@ class Settings(TypedDict, total=False):
     """How a network is used: the keywords, each with what it is when left out.
 
     batch: samples in a step. [1]
-    train: an optimizer's name, for a training step. [inference]
+    train: an optimizer's name, for a training step; 'file.py:make' or a function of your own, from the
+        parameters to a torch.optim.Optimizer. [inference]
     momentum, nesterov, weight_decay: the optimizer's settings. [its defaults]
     implementation: of the optimizer: 'single', 'foreach' or 'fused'. [as PyTorch on the backend]
     accumulate: micro-steps that go into one update. [1]
     trained: dotted names of the modules or parameters that are trained, the others being frozen. [all]
-    loss: 'auto', 'cross-entropy' or 'mean'. ['auto': cross-entropy of what looks like logits, else mean]
+    loss: 'auto', 'cross-entropy' or 'mean'; 'file.py:loss' or a function of your own, of the output, or of the
+        output and targets. ['auto': cross-entropy of what looks like logits, else mean]
     checkpointing: 'blocks': what if every repeated block were checkpointed. ['none']
     set_to_none: whether gradients are freed before the next step, or filled with zeros. [True]
     per_sample_gradients: whether the gradient of each sample is kept, not their sum. [False]
@@ -63,14 +65,14 @@ class Settings(TypedDict, total=False):
     """
 
     batch: int
-    train: str | None
+    train: str | Callable[..., object] | None
     momentum: float | None
     nesterov: bool
     weight_decay: float | None
     implementation: Implementation
     accumulate: int
     trained: Sequence[str]
-    loss: str
+    loss: str | Callable[..., object]
     checkpointing: Checkpointing
     set_to_none: bool
     per_sample_gradients: bool
@@ -91,9 +93,9 @@ def workload(inputs: Inputs | None, settings: Settings) -> Workload:
     """
     for name in settings:
         check_choice("setting", name, tuple(Settings.__annotations__))
-    loss, rule = settings.get("loss", "auto"), settings.get("learning_rule", "batch")
+    rule = settings.get("learning_rule", "batch")
     check_choice("learning rule", rule, RULES)
-    check_choice("loss", loss, LOSSES)
+    loss, own_loss = _loss(settings.get("loss", "auto"))
     optimizer = _optimizer(settings)
     asked = Workload(
         mode="inference" if optimizer is None else "training",
@@ -105,6 +107,7 @@ def workload(inputs: Inputs | None, settings: Settings) -> Workload:
         dataset=settings.get("dataset"),
         input_gradient=settings.get("input_gradient", False),
         loss=loss,
+        own_loss=own_loss,
         accumulation=settings.get("accumulate", 1),
         trained=tuple(settings.get("trained", ())),
         backend=settings.get("backend", "cuda"),
@@ -120,6 +123,38 @@ def workload(inputs: Inputs | None, settings: Settings) -> Workload:
             "leave one of them out",
         )
     return asked
+
+
+def _loss(asked: str | Callable[..., object]) -> tuple[str, Callable[..., object] | None]:
+    """What the loss is called, and the function that it is where it is the user's.
+
+    Raises:
+        UsageError: there is no such loss.
+    """
+    own = _function(asked)
+    if own is not None:
+        return _called(asked), own
+    assert isinstance(asked, str)
+    check_choice("loss", asked, LOSSES)
+    return asked, None
+
+
+def _function(asked: object) -> Callable[..., object] | None:
+    """A function of the user's: itself, or by its file, which is run."""
+    if isinstance(asked, str):
+        from .frontends import python_file
+
+        return python_file.function(asked) if python_file.is_python_file(asked) else None
+    if callable(asked):
+        return asked
+    raise UsageError(
+        f"a {type(asked).__name__} is no loss and no optimizer",
+        "give a name, a function, or 'file.py:function'",
+    )
+
+
+def _called(asked: object) -> str:
+    return asked if isinstance(asked, str) else getattr(asked, "__name__", type(asked).__name__)
 
 
 def _optimizer(settings: Settings) -> Optimizer | None:
@@ -143,6 +178,16 @@ def _optimizer(settings: Settings) -> Optimizer | None:
                 f"{' and '.join(named)} without an optimizer", "name one, as in --train sgd"
             )
         return None
+    make = _function(name)
+    if make is not None:
+        named = [*given, *(["implementation"] if implementation != "auto" else [])]
+        if named:
+            raise UsageError(
+                f"{' and '.join(named)} with an optimizer of your own",
+                "give it where you make that",
+            )
+        return Optimizer(name=_called(name), make=make)
+    assert isinstance(name, str)
     return replace(optimizers.optimizer(name, **given), implementation=implementation)
 
 

@@ -6,8 +6,8 @@ and by which rule the weights are updated. Frontends turn a network and a worklo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from .dims import BITS, Shape
@@ -54,11 +54,14 @@ class Optimizer:
     `implementation` is how PyTorch runs the update: parameter by parameter ('single'), operator by
     operator over lists of all parameters ('foreach'), or in one kernel ('fused'). 'auto' is what it runs
     when nothing is said: foreach on CUDA, single on the CPU.
+
+    `make` is the user's own: from the parameters to a `torch.optim.Optimizer`. `name` is then what it is called.
     """
 
     name: str
     settings: Mapping[str, float | bool] = field(default_factory=dict)
     implementation: Implementation = "auto"
+    make: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
         check_choice("implementation of optimizers", self.implementation, IMPLEMENTATIONS)
@@ -83,7 +86,8 @@ class Workload:
     `inputs` empty means that the frontend finds the shapes; a frontend returns the workload with
     the shapes that it used. `input_gradient` asks for the gradient of the inputs too, which a plain
     training step never computes. `loss` is 'auto' (cross-entropy where the output looks like logits,
-    the mean elsewhere), 'cross-entropy' or 'mean'.
+    the mean elsewhere), 'cross-entropy' or 'mean', or the name of `own_loss`, a function of the user's: of
+    the output, or of the output and targets.
 
     `accumulation` micro-steps of `batch` samples each go into one update: the step is then the last of
     them, in which the gradients of those before are there already. `trained` names the modules (dotted
@@ -112,6 +116,7 @@ class Workload:
     dataset: int | None = None
     input_gradient: bool = False
     loss: str = "auto"
+    own_loss: Callable[..., object] | None = None
     accumulation: int = 1
     trained: tuple[str, ...] = ()
     backend: Backend = "cuda"
@@ -175,6 +180,11 @@ class Workload:
                     f"{what}: that is for training, and the step is inference",
                     "name an optimizer, as in --train sgd",
                 )
+        if self.per_sample_gradients and self.keeps_gradients:
+            raise UsageError(
+                "gradients of each sample are there for one step: they are not accumulated or kept",
+                "leave one of the two out",
+            )
         if self.training and not self.no_grad:
             raise UsageError("no_grad is for inference, and the step is training")
 
@@ -182,6 +192,19 @@ class Workload:
     def autocast(self) -> str | None:
         """The dtype that autocast runs operators in; None without automatic mixed precision."""
         return AUTOCAST.get(self.precision)
+
+    @property
+    def keeps_gradients(self) -> bool:
+        """Whether a step finds gradients there: of the micro-steps before, or zeros of the step before."""
+        return self.accumulation > 1 or not self.set_to_none
+
+    @property
+    def plain(self) -> Workload:
+        """The same as data alone: functions of the user's by their names."""
+        rule = self.optimizer
+        return replace(
+            self, own_loss=None, optimizer=None if rule is None else replace(rule, make=None)
+        )
 
     @property
     def training(self) -> bool:
@@ -267,16 +290,15 @@ def refuse(workload: Workload, by: str, unbuilt: Iterable[str]) -> None:
         UsageError: one of the fields is not as it is by default.
     """
     optimizer = workload.optimizer
+    implementation = "auto" if optimizer is None else optimizer.implementation
+    own = optimizer is not None and optimizer.make is not None
     asked = {
         "backend": (workload.backend, workload.backend != "cuda"),
         "precision": (workload.precision, workload.autocast is not None),
-        "implementation": (
-            "" if optimizer is None else optimizer.implementation,
-            optimizer is not None and optimizer.implementation not in ("auto", "single"),
-        ),
-        "set_to_none": (workload.set_to_none, not workload.set_to_none),
+        "implementation": (implementation, implementation not in ("auto", "single")),
         "no_grad": (workload.no_grad, not workload.no_grad),
-        "per_sample_gradients": (workload.per_sample_gradients, workload.per_sample_gradients),
+        "loss": (workload.loss, workload.own_loss is not None),
+        "optimizer": ("" if optimizer is None else optimizer.name, own),
     }
     for name in unbuilt:
         value, unusual = asked[name]

@@ -73,6 +73,25 @@ def read(source: str, workload: Workload) -> Program:
         return trace(found.with_weights(), workload, network=name, source=source, frontend="python")
 
 
+def function(source: str) -> Callable[..., object]:
+    """Runs the file and returns the function that it calls by the name: a loss, or what makes an optimizer.
+
+    Raises:
+        UsageError: there is no such file, it is not Python, or it has no function of that name.
+        WeighError: the file raises; the message names the line.
+    """
+    path, name = _parts(source)
+    _check(path)
+    with _as_script(path):
+        module = _run(path)
+        if not name:
+            raise UsageError(f"{path} is a file: which of its functions?", f"name one: {path}:name")
+        value = _value(path, name, module)
+    if not callable(value):
+        raise UsageError(f"{path}:{name} is {type(value).__name__}, and a function is wanted")
+    return value
+
+
 def _parts(source: str) -> tuple[Path, str]:
     """'net.py:Net' -> net.py, Net; a path without a name has an empty one."""
     path, _, name = source.rpartition(":")

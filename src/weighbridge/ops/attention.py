@@ -6,6 +6,7 @@ from typing import final
 
 from ..dims import Shape, halved, product
 from ..program import Op, Tensor
+from ..workload import Backend
 from .base import Cost, Emit, Gradients, Operator, Scratch, need, register
 from .kernels import scratch_bytes
 
@@ -124,7 +125,7 @@ class Attention(Operator):
             ),
         )
 
-    def scratch(self, op: Op) -> Scratch:
+    def scratch(self, op: Op, backend: Backend) -> Scratch:
         return _scratch(op, op.inputs[:2], backward=False)
 
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
@@ -178,7 +179,7 @@ class AttentionBackward(Operator):
         kept = (tensor.shape for tensor in op.inputs[6:])
         return (result, queries, keys, values, result, queries[:-1], *kept)
 
-    def scratch(self, op: Op) -> Scratch:
+    def scratch(self, op: Op, backend: Backend) -> Scratch:
         return _scratch(op, op.inputs[1:3], backward=True)
 
 

@@ -48,6 +48,7 @@ def blocks_checkpointed(program: Program) -> Program:
     Raises:
         UsageError: the program does not train, or has no repeated blocks that keep anything.
     """
+    _check_training(program)
     found: list[tuple[int, str, Program]] = []
     for kind, scopes in repeated_blocks(program).items():
         if any(next(_runs(program, scope), None) for scope in scopes):
@@ -68,12 +69,16 @@ def checkpointed(program: Program, blocks: Iterable[str]) -> Program:
     Raises:
         UsageError: the program does not train, or none of the blocks runs.
     """
-    if not program.workload.training:
-        raise UsageError("checkpointing is for training: inference keeps no activations")
+    _check_training(program)
     runs = [run for block in dict.fromkeys(blocks) for run in _runs(program, block)]
     if not runs:
         raise UsageError("none of the blocks to checkpoint keeps anything for backward")
     return _Rewriting(program, runs).program()
+
+
+def _check_training(program: Program) -> None:
+    if not program.workload.training:
+        raise UsageError("checkpointing is for training: inference keeps no activations")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

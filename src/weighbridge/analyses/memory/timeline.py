@@ -10,7 +10,7 @@ Bytes here are what tensors hold, exactly. How an allocator rounds and keeps the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import Literal
@@ -257,9 +257,14 @@ def held_as(storage: int) -> int:
     return -1 - storage
 
 
-def _held(program: Program, lives: Iterable[Lifetime]) -> Iterator[Lifetime]:
-    """The outputs of the round before, which are freed when the network hands over its new ones."""
+def _held(program: Program, lives: Sequence[Lifetime]) -> Iterator[Lifetime]:
+    """The outputs of the round before, which are freed when the network hands over its new ones.
+
+    With them goes what they hold for a backward that never comes, in inference with autograd on.
+    """
     outputs = {tensor.storage for tensor in program.outputs}
+    if not program.workload.no_grad:
+        outputs |= {life.storage for life in lives if life.category == "saved_activation"}
     handed_over = max(
         (
             index

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ...errors import UsageError, WeighError
@@ -40,13 +41,72 @@ def loss_of(output: object, loss: str, targets: Targets) -> Tensor:
     main = logits if logits is not None else _first(output)
     if main is None:
         raise WeighError(
-            f"the network returns {type(output).__name__}, with no floating-point tensor to take a loss of"
+            f"the network returns {type(output).__name__}, with no floating-point tensor to take a loss of",
+            "give your own: loss=lambda output: ... in Python, --loss file.py:function on the command line",
         )
     result = _one_loss(main, loss, targets, is_logits=logits is not None)
     for head in _auxiliary_heads(output):
         extra = _one_loss(head, loss, targets, is_logits=True)
         result = result + AUXILIARY_WEIGHTS[type(output).__name__] * extra
     return result
+
+
+OF_CLASSES = (
+    functional.cross_entropy,
+    functional.nll_loss,
+    functional.multi_margin_loss,
+    functional.multilabel_margin_loss,
+)
+"""Losses whose targets are class numbers; others are given as many numbers as the output has."""
+
+_MODULES_OF_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss, nn.MultiLabelMarginLoss)
+
+
+def own_loss(
+    function: Callable[..., object], output: object, targets: Callable[[Tensor, bool], Tensor]
+) -> Tensor:
+    """A loss of the user's: of what the network returns, or of that and targets, which are made up.
+
+    Raises:
+        WeighError: it cannot be called so, or does not return one number.
+    """
+    arguments: tuple[object, ...] = (output,)
+    if _parameters(function) > 1:
+        first = _named(output, "logits")
+        main = _first(output) if first is None else first
+        if main is None:
+            raise WeighError(
+                f"the network returns {type(output).__name__}, with no floating-point tensor that targets could "
+                "be made up for",
+                "give a loss of the output alone, which makes its own: loss=lambda output: ...",
+            )
+        of_classes = function in OF_CLASSES or isinstance(function, _MODULES_OF_CLASSES)
+        arguments = (main, targets(main, of_classes))
+    loss = function(*arguments)
+    if not isinstance(loss, Tensor):
+        raise WeighError(
+            f"the loss returns {type(loss).__name__}, and backward starts from a tensor of one number"
+        )
+    if loss.numel() != 1:
+        raise WeighError(
+            f"the loss returns a tensor of shape {tuple(loss.shape)}, and backward starts from one number",
+            "take its mean or its sum",
+        )
+    return loss
+
+
+def _parameters(function: Callable[..., object]) -> int:
+    """How many arguments it must be given: those without a default."""
+    called = function.forward if isinstance(function, nn.Module) else function
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):  # builtins have none
+        return 2
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return sum(
+        each.default is inspect.Parameter.empty and each.kind in positional
+        for each in signature.parameters.values()
+    )
 
 
 def _one_loss(output: Tensor, loss: str, targets: Targets, *, is_logits: bool) -> Tensor:

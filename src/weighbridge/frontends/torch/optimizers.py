@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ...errors import UsageError
 from ...ops.optimizers import implementation, optimizer_states, update
 from ...workload import Backend, Implementation, Optimizer
 from .recording import Recorder
@@ -55,16 +56,22 @@ def prepare(
     Raises:
         UsageError: there is no such optimizer, or it is not implemented so.
     """
-    how = implementation(chosen, backend)
     trained = {name: tensor for name, tensor in parameters.items() if tensor.requires_grad}
-    if chosen.name not in CLASSES:
-        return partial(_ours, recorder, chosen, trained)
+    if chosen.make is None:
+        how = implementation(chosen, backend)
+        if chosen.name not in CLASSES:
+            return partial(_ours, recorder, chosen, trained)
+        make = partial(_torch_optimizer, chosen, how)
+    else:
+        make = partial(_own_optimizer, chosen.name, chosen.make)
     if not trained:
         return _nothing
-    with recorder.muted(), recorder.stepping(), _fused_on(recorder.home):
-        optimizer = _torch_optimizer(chosen, trained.values(), how)
+    kernels = _kernels_on(recorder.home, backend)
+    with recorder.muted(), recorder.stepping(), kernels:
+        optimizer = make(list(trained.values()))
         _take_first_step(optimizer, trained.values())
-    on_the_host = frozenset() if how == "fused" else _ON_THE_HOST
+    fused = any(group.get("fused") for group in optimizer.param_groups)
+    on_the_host = frozenset() if fused else _ON_THE_HOST
     for name, tensor in trained.items():
         owner = name.rpartition(".")[0]
         for key, state in optimizer.state[tensor].items():
@@ -74,28 +81,49 @@ def prepare(
                 recorder.leave_to_host(state)
             else:
                 recorder.declare(state, "optimizer_state", name=f"{name}.{key}", owner=owner)
-    return partial(_theirs, recorder, optimizer, trained)
+    return partial(_theirs, recorder, optimizer, trained, backend)
 
 
 def _torch_optimizer(
-    chosen: Optimizer, trained: Iterable[nn.Parameter], how: Implementation
+    chosen: Optimizer, how: Implementation, trained: list[nn.Parameter]
 ) -> torch.optim.Optimizer:
-    make = getattr(torch.optim, CLASSES[chosen.name])
+    kind = getattr(torch.optim, CLASSES[chosen.name])
     given = {"fused": True} if how == "fused" else {"foreach": how == "foreach"}
-    made: torch.optim.Optimizer = make(list(trained), lr=RATE, **given, **chosen.settings)
+    made: torch.optim.Optimizer = kind(trained, lr=RATE, **given, **chosen.settings)
+    return made
+
+
+def _own_optimizer(
+    name: str, make: Callable[..., object], trained: list[nn.Parameter]
+) -> torch.optim.Optimizer:
+    """What the user makes of the parameters, which chooses its implementation as on the backend.
+
+    Raises:
+        UsageError: it is no optimizer.
+    """
+    made = make(trained)
+    if not isinstance(made, torch.optim.Optimizer):
+        raise UsageError(
+            f"{name} makes {type(made).__name__} of parameters, and a torch.optim.Optimizer is wanted",
+            "give a function of the parameters: train=lambda params: torch.optim.SGD(params, lr=0.1)",
+        )
     return made
 
 
 @contextmanager
-def _fused_on(device: str) -> Iterator[None]:
-    """Lets PyTorch's optimizers be fused on a device that has no such kernels: none of them is run."""
+def _kernels_on(device: str, backend: Backend) -> Iterator[None]:
+    """Lets PyTorch's optimizers choose on a device without kernels as they do on the backend."""
     module: Any = import_module("torch.optim.optimizer")
-    before = module._get_fused_kernels_supported_devices
-    module._get_fused_kernels_supported_devices = lambda: [*before(), device]
+    fused = module._get_fused_kernels_supported_devices
+    foreach = module._get_foreach_kernels_supported_devices
+    module._get_fused_kernels_supported_devices = lambda: [*fused(), device]
+    if backend == "cuda":
+        module._get_foreach_kernels_supported_devices = lambda: [*foreach(), device]
     try:
         yield
     finally:
-        module._get_fused_kernels_supported_devices = before
+        module._get_fused_kernels_supported_devices = fused
+        module._get_foreach_kernels_supported_devices = foreach
 
 
 def _take_first_step(optimizer: torch.optim.Optimizer, trained: Iterable[nn.Parameter]) -> None:
@@ -125,10 +153,13 @@ def _own_gradients(recorder: Recorder, trained: Mapping[str, nn.Parameter]) -> N
 
 
 def _theirs(
-    recorder: Recorder, optimizer: torch.optim.Optimizer, trained: Mapping[str, nn.Parameter]
+    recorder: Recorder,
+    optimizer: torch.optim.Optimizer,
+    trained: Mapping[str, nn.Parameter],
+    backend: Backend,
 ) -> None:
     _own_gradients(recorder, trained)
-    with recorder.stepping(), _fused_on(recorder.home):
+    with recorder.stepping(), _kernels_on(recorder.home, backend):
         optimizer.step()
 
 

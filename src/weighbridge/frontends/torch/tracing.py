@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import _engine_run_backward
 from torch.nn.parameter import is_lazy
 
-from ...accumulation import accumulated
+from ...accumulation import as_the_loop_has_it
 from ...errors import UsageError, WeighError
 from ...program import Module, Program
 from ...program import Tensor as Record
 from ...units import memory, percent
-from ...workload import Workload, refuse
+from ...workload import Workload
 from ..hf import full_sequences
 from .autocast import Autocast, autocast_restored
 from .compiled import uncompiled
@@ -28,7 +28,7 @@ from .inputs import DTYPES, Arguments, Examples, arguments
 from .interception import Interception
 from .kernels import named_kernels
 from .known import Known
-from .loss import loss_of
+from .loss import loss_of, own_loss
 from .nested import without_nested_tensors
 from .optimizers import prepare
 from .own_rules import check_rules
@@ -41,12 +41,6 @@ from .translation.quantisation import unpacked_once
 from .twin import Names, names_of
 
 Network = Callable[..., object]
-
-_NOT_YET = (
-    "set_to_none",
-    "no_grad",
-    "per_sample_gradients",
-)
 
 
 def trace_model(
@@ -68,7 +62,6 @@ def trace_model(
         examples=examples,
     )
     check_rules()
-    refuse(workload, "PyTorch networks", _NOT_YET)
     with (
         untouched(),
         autocast_restored(),
@@ -245,7 +238,7 @@ class _Step:
             warnings=(*stopped, *self.interception.remarks),
             complete=not stopped,
         )
-        return accumulated(program) if self.workload.accumulation > 1 else program
+        return as_the_loop_has_it(program)
 
     def _declared(self) -> tuple[tuple[Record, ...], tuple[Record, ...], tuple[Record, ...]]:
         """Parameters, buffers and inputs: what is there before the step begins."""
@@ -266,7 +259,8 @@ class _Step:
 
     def _run(self) -> object:
         if not self.workload.training:
-            with torch.no_grad(), self.recorder, self.interception, self._precision():
+            graph = torch.set_grad_enabled(not self.workload.no_grad)
+            with graph, self.recorder, self.interception, self._precision():
                 return self._forward()
         recorder = self.recorder
         with torch.enable_grad(), recorder:
@@ -275,7 +269,7 @@ class _Step:
                     output = self._forward()
                     self.doing = "the loss"
                     with self.scopes.within("loss"):
-                        loss = loss_of(output, self.workload.loss, self._targets)
+                        loss = self._loss(output)
                 scaler = self._scaler()
                 if scaler is not None:
                     with self.scopes.within("loss"):
@@ -306,6 +300,21 @@ class _Step:
     def _scaler(self) -> Scaler | None:
         scaled = self.workload.autocast == "float16"
         return Scaler(self.recorder, self.rung.device) if scaled else None
+
+    def _loss(self, output: object) -> Tensor:
+        if self.workload.own_loss is None:
+            return loss_of(output, self.workload.loss, self._targets)
+        return own_loss(self.workload.own_loss, output, self._like)
+
+    def _like(self, output: Tensor, classes: bool) -> Tensor:
+        """Targets for a function of the user's: class numbers, or as many numbers as the output has."""
+        if classes:
+            return self._targets((output.shape[0], *output.shape[2:]))
+        with self.recorder.muted():
+            targets = torch.zeros_like(output, requires_grad=False)
+        self.targets.append(targets)
+        self.recorder.declare(targets, "input", name="targets")
+        return targets
 
     def _forward(self) -> object:
         return self.model(*self.given.positional, **self.given.named)

@@ -624,6 +624,24 @@ def devices(
     _deliver(cards.listing_json(known) if as_json else cards.listing(known, prices, **look))
 
 
+@main.command(short_help="Measures what a process takes of this machine's GPU beside tensors.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@_screen_options
+def probe(as_json: bool, width: int | None, color: bool | None) -> None:
+    """Measures the context and the workspaces of cuBLAS and cuDNN on this machine's GPU, beside its card.
+
+    Runs a few small kernels. Ends with 1 where there is no GPU that PyTorch can use.
+    """
+    from .reports import probe as probed
+    from .rooms import probe as measure
+
+    with _progress("the GPU"):
+        found = measure()
+    _deliver(
+        probed.render_json(found) if as_json else probed.render(found, **_look(None, width, color))
+    )
+
+
 @main.command(short_help="The script that completes names in a shell.")
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:

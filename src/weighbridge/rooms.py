@@ -14,6 +14,7 @@ from .analyses.memory.largest import Room
 from .analyses.memory.resident import caches
 from .analyses.memory.settings import AllocatorSettings
 from .devices import Device, Range
+from .devices.probing import Probe
 from .errors import UsageError
 from .workload import Backend
 
@@ -64,6 +65,23 @@ def gpus_here() -> tuple[Device, ...]:
         if seen:
             return seen
     return devices.gpus_by_driver()
+
+
+def probe() -> Probe:
+    """Measures what a process takes of this machine's GPU beside its tensors.
+
+    Raises:
+        UsageError: PyTorch is not installed.
+        WeighError: there is no GPU that it can use.
+    """
+    if find_spec("torch") is None:
+        raise UsageError(
+            "a probe runs kernels of PyTorch, which is not installed",
+            "try: pip install 'weighbridge[torch]'",
+        )
+    from .frontends.torch.probe import probe as measure
+
+    return measure()
 
 
 def backend(device: Device) -> Backend:

@@ -27,6 +27,7 @@ SMI = (
     "--query-gpu=name,memory.total,compute_cap",
     "--format=csv,noheader,nounits",
 )
+SMI_USED = ("nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits")
 SMI_SECONDS = 10.0
 
 
@@ -64,6 +65,18 @@ def gpus_by_driver() -> tuple[Device, ...]:
     except (OSError, subprocess.SubprocessError):
         return ()
     return tuple(_listed(done.stdout))
+
+
+def used_by_driver() -> int | None:
+    """Bytes of the first GPU that anybody holds, as `nvidia-smi` says; None where it cannot be asked."""
+    try:
+        done = subprocess.run(
+            SMI_USED, capture_output=True, text=True, timeout=SMI_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    first = done.stdout.strip().partition("\n")[0].strip()
+    return int(first) * MIB if first.isdigit() else None
 
 
 def gpu(

@@ -143,6 +143,8 @@ def largest_batch(build: Build, workload: Workload, room: Room) -> Largest:
         start=1,
         step=1,
     )
+    if workload.batch == 1 and not room.fits(lifetimes(build(workload))):
+        return search.none()
     try:
         polynomials = batch_scaling(build, workload)
     except UnscalableError as error:
@@ -258,7 +260,7 @@ class _Search:
         size = largest_by_arithmetic(polynomials, self.room, smallest=self.start)
         beyond = self._resident(size + self.step)
         if size < self.start:
-            return self._none(None)
+            return self.none()
         at = self._resident(size)
         if at is None:
             return self.directly(f"the network cannot be built at {self.axis} {size}")
@@ -280,7 +282,7 @@ class _Search:
         size = self.start + (largest(fitting, limit=LIMIT) - 1) * self.step
         at = looked_at.get(size)
         if at is None:
-            return self._none(why)
+            return self.none(why)
         return self._found(size, at, looked_at.get(size + self.step), why)
 
     def _found(
@@ -296,7 +298,7 @@ class _Search:
             binds=None,
         )
 
-    def _none(self, direct: str | None) -> Largest:
+    def none(self, direct: str | None = None) -> Largest:
         """Not even the smallest fits: what takes the memory there."""
         return Largest(
             axis=self.axis,

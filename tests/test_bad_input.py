@@ -381,6 +381,19 @@ def test_what_fails_on_random_data_says_how_to_give_other(folder):
     assert "ValueError: too small" in result.output
 
 
+def test_sparse_tensors_are_not_weighed(folder):
+    (folder / "sparse.py").write_text(
+        "import torch\n\ndef forward(x):\n    return torch.sparse.mm(torch.eye(4).to_sparse(), x.T)\n"
+    )
+    assert said("sparse.py:forward", "--input", "4", "--strict", code=3) == [
+        "the network stopped half-way",
+        "forward at sparse.py:4: return torch.sparse.mm(torch.eye(4).to_sparse(), x.T) asks for values: run on data, "
+        "random where none was given, and what is counted depends on them",
+        "the network works on sparse tensors, which are not weighed: "
+        "sparse.py:4: return torch.sparse.mm(torch.eye(4).to_sparse(), x.T)",
+    ]
+
+
 def test_too_large_for_data_is_said_before_any_is_made(monkeypatch):
     monkeypatch.setattr(tracing, "available_bytes", lambda: 100)
     monkeypatch.setattr(rungs.Real, "twin", lambda *_: pytest.fail("data were taken"))

@@ -65,6 +65,11 @@ def test_stacked_experts_share_the_rows():
     assert [op.outputs[0].shape for op in products] == [(10, 6), (10, 8), (4, 8, 6)]
     assert [op.phase for op in products] == ["forward", "backward", "backward"]
     assert [op.outputs[0].role for op in products][2] == "gradient"
+    # 10 rows among 4 experts
+    assert program.warnings == (
+        "which expert a token goes to has no value here: 10 rows among 4 experts, 2.50 expected for each; "
+        "what is counted is the same however they are shared",
+    )
 
 
 def test_frozen_experts_have_no_gradient():
@@ -394,3 +399,22 @@ def test_checkpointing_computes_forward_again_in_backward(reentrant, again):
     assert (forward, backward) == (2 * 2 * 64, (again + 4) * 2 * 64)
     products = [op for op in program.phase("backward") if op.kind == "matmul"]
     assert {op.scope for op in products} == {"inner.0", "inner.2"}
+
+
+# -- derivatives forward ---------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`")  # PyTorch's own, while it loads this
+def test_a_derivative_along_a_direction():
+    layer = nn.Linear(4, 3)
+    program = traced(lambda x: torch.func.jvp(layer, (x,), (torch.ones_like(x),))[1], (4,))
+    # y = W x + b, W dx, and x times the weights' own direction, which is zero and multiplied by all the same
+    assert macs(program) == (3 * 2 * 4 * 3, 0)
+
+
+def test_a_function_whose_weights_turn_up_inside_a_transform():
+    layer = nn.Linear(4, 3)
+    program = traced(torch.func.vmap(torch.func.grad(lambda x: layer(x).sum())), (4,))
+    # forward, and the gradient of x
+    assert macs(program) == (2 * 4 * 3, 2 * 4 * 3)
+    assert {tensor.name for tensor in program.parameters} == {"linear.weight", "linear.bias"}

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from ...units import integer, significant
 from .recording import Recorder
 
 NAME = "aten._grouped_mm"
@@ -71,6 +72,17 @@ def multiply_grouped(
     else:
         result = _GroupedProduct.apply(recorder, x, w, offs)
     return result
+
+
+def expectation(x: Tensor, w: Tensor, offs: Tensor | None = None, *_: object, **__: object) -> str:
+    """How many rows each expert is expected to get, '' where that is no question."""
+    if offs is None or x.dim() != 2 or w.dim() != 3:
+        return ""
+    rows, experts = x.shape[0], w.shape[0]
+    return (
+        f"which expert a token goes to has no value here: {integer(rows)} rows among {integer(experts)} experts, "
+        f"{significant(rows / experts)} expected for each; what is counted is the same however they are shared"
+    )
 
 
 def _product(

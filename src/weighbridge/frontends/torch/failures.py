@@ -38,6 +38,9 @@ _NO_DEVICE = re.compile(
 )
 """What PyTorch's messages say where a device is asked for that the machine has not."""
 
+_SPARSE = re.compile(r"storage of Sparse\w*Impl")
+"""What PyTorch says where it is asked how many bytes a sparse tensor takes."""
+
 _DTYPES_CLASH = re.compile(
     r"dtype|scalar type|data ?type|aten\.\S+ of (u?int|float|bool|bfloat)", re.IGNORECASE
 )
@@ -89,6 +92,12 @@ def explain(
             *lines,
             *([f"operator: {failed}"] if failed is not None else []),
             asked=f"{doing}{place}" + (f" at {lines[-1]}" if lines else ""),
+        )
+    elif _SPARSE.search(str(error)):
+        result = WeighError(
+            f"the network works on sparse tensors{place}, which are not weighed",
+            *lines,
+            "give it dense ones: .to_dense()",
         )
     elif "overflow" in str(error).lower():
         result = WeighError(

@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch._ops import HigherOrderOperator
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
@@ -28,7 +30,7 @@ from torch.utils._pytree import tree_map_only
 from ...program import Role
 from ...workload import Backend
 from .attention import attend, scaled_dot_product_attention
-from .experts import grouped_mm, multiply_grouped
+from .experts import expectation, grouped_mm, multiply_grouped
 from .higher_order import HigherOrder
 from .known import Known
 from .nested import FROM_JAGGED, refused
@@ -88,7 +90,7 @@ class Interception(TorchFunctionMode):
             Tensor.to: partial(_stay, rung.device),
             FROM_JAGGED: refused,
             **{each: partial(self._recurrent, each) for each in NETWORKS},
-            **({} if rung.with_data else _without_data(recorder)),
+            **({} if rung.with_data else {grouped_mm: self._experts}),
             **(_with_known_places(rung) if isinstance(rung, Known) else {}),
         }
 
@@ -119,10 +121,13 @@ class Interception(TorchFunctionMode):
 
     def _adopted(self, tensor: Tensor) -> Tensor:
         """The tensor's twin; itself where it is the step's own."""
-        if tensor.device.type == "meta" or self.recorder.knows(tensor):
+        if tensor.device.type == "meta" or is_functorch_wrapped_tensor(tensor):
+            return tensor
+        if self.recorder.knows(tensor):
             return tensor
         if id(tensor) not in self._twins:
-            with self.recorder.muted():
+            # Outside of any transform (`torch.func`) that runs now, in which it would be part of that.
+            with self.recorder.muted(), temporarily_clear_interpreter_stack():
                 twin = self.rung.copied(tensor)
             # The original is held too, or another tensor could take its id.
             self._twins[id(tensor)] = (tensor, twin)
@@ -167,6 +172,12 @@ class Interception(TorchFunctionMode):
         with _replaced_attention(self._attend):
             return functional.multi_head_attention_forward(*args, **kwargs)
 
+    def _experts(self, *args: Any, **kwargs: Any) -> Tensor:
+        expected = expectation(*args, **kwargs)
+        if expected:
+            self.remark(expected)
+        return multiply_grouped(self.recorder, *args, **kwargs)
+
     def _dropout(
         self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
     ) -> Tensor:
@@ -194,10 +205,6 @@ def _stay(place: torch.device, tensor: Tensor, *args: Any, **kwargs: Any) -> Ten
     if args and (isinstance(args[0], str | torch.device) or type(args[0]) is int):
         args = (place, *args[1:])
     return tensor.to(*args, **kwargs)
-
-
-def _without_data(recorder: Recorder) -> Mapping[object, Callable[..., object]]:
-    return {grouped_mm: partial(multiply_grouped, recorder)}
 
 
 def _with_known_places(rung: Known) -> Mapping[object, Callable[..., object]]:

@@ -99,7 +99,8 @@ def results_of(kind: str) -> int:
 def _translate(func: OpOverload) -> Translation:
     namespace, _, name = func._schema.name.partition("::")
     plain = name if name.startswith("__") else name.rstrip("_")
-    kind = spellings("aten").get(plain, "") if namespace == "aten" else ""
+    # Primitives are what PyTorch's own Python takes some operators apart into, under their names.
+    kind = spellings("aten").get(plain, "") if namespace in ("aten", "prims") else ""
     special = _READINGS.get(plain if namespace == "aten" else f"{namespace}::{plain}")
     if kind == "fill" and not name.endswith("_"):
         special = movement.filled  # `ones_like(x)` takes x's shape and reads nothing of it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from .reading import Reading
@@ -20,6 +21,13 @@ def filled(*_: object, **__: object) -> Reading:
     return Reading("fill", (), {})
 
 
+def _to(x: Tensor, *settings: object, **named: object) -> Reading:
+    """A copy where the dtype is another, the same tensor elsewhere."""
+    dtypes = [each for each in (*settings, *named.values()) if isinstance(each, torch.dtype)]
+    return Reading("clone" if dtypes and dtypes[0] != x.dtype else "reshape", (x,), {})
+
+
 READINGS: dict[str, Callable[..., Reading]] = {
+    "to": _to,
     "cat": _concatenate,
 }

@@ -38,6 +38,9 @@ _NO_DEVICE = re.compile(
 )
 """What PyTorch's messages say where a device is asked for that the machine has not."""
 
+OWN_DATA = "it ran on random data; data of your own, in Python: weigh(model, (tensor,))"
+"""What to try where random data made a network fail."""
+
 _SPARSE = re.compile(r"storage of Sparse\w*Impl")
 """What PyTorch says where it is asked how many bytes a sparse tensor takes."""
 
@@ -165,7 +168,7 @@ def _other_input(error: Exception, with_data: bool) -> Iterator[str]:
     else:
         yield "another input: --input 3,224,224 (shape without the batch axis)"
     if with_data:
-        yield "it ran on random data; data of your own, in Python: weigh(model, (tensor,))"
+        yield OWN_DATA
 
 
 def _met(trace: TracebackType | None) -> Iterator[str]:

@@ -22,7 +22,7 @@ from ...workload import Workload
 from ..hf import full_sequences
 from .autocast import Autocast, autocast_restored
 from .compiled import uncompiled
-from .failures import NeedsDataError, explain
+from .failures import OWN_DATA, NeedsDataError, explain
 from .flex import on_any_device
 from .inputs import DTYPES, Arguments, Examples, arguments
 from .interception import Interception
@@ -210,7 +210,8 @@ class _Step:
             )
             if not self.rung.with_data or not recorder.ops:
                 raise failure from error
-            stopped = (": ".join((failure.message, *failure.hints[:1])),)
+            told = ": ".join((failure.message, *failure.hints[:1]))
+            stopped = (told, *(hint for hint in failure.hints if hint == OWN_DATA))
         made_up = tuple(recorder.tensor(tensor) for tensor in self.targets)
         storages = recorder.storages()
         gradients = frozenset(

@@ -83,6 +83,22 @@ def test_training_that_rounds():
     assert report.compute.backward.macs == 2 * (8 * 16 + 2 * 16 * 4)
 
 
+def test_what_has_no_rule_in_whole_numbers_is_named():
+    quantization = torch.ao.quantization
+    bag = nn.Sequential(nn.EmbeddingBag(10, 8))
+    bag.qconfig = quantization.float_qparams_weight_only_qconfig
+    report = weighbridge.weigh(
+        quantization.convert(quantization.prepare(bag.eval())), "5:int64", batch=2
+    )
+    assert [entry.op for entry in report.uncounted] == ["quantized.embedding_bag_byte"]
+    assert [(each.name, each.shape) for each in report.program.parameters] == [
+        ("0.weight", (10, 8))
+    ]
+    lstm = quantization.quantize_dynamic(nn.Sequential(nn.LSTM(8, 16)), {nn.LSTM})
+    report = weighbridge.weigh(lstm, (5, 8), batch=2)
+    assert [entry.op for entry in report.uncounted] == ["aten.quantized_lstm"]
+
+
 @pytest.mark.parametrize(
     ("kind", "shape", "macs"),
     [

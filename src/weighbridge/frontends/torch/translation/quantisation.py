@@ -39,7 +39,9 @@ def unpack(packed: Packed) -> Unpacked:
     address = hash(packed)
     if address not in _HELD:
         with _disable_current_modes():  # to look into it is nothing that the network does
-            _HELD[address] = (packed, packed.unpack())
+            held = packed.unpack()
+        # An embedding's table comes alone.
+        _HELD[address] = (packed, (held, None) if isinstance(held, Tensor) else held)
     return _HELD[address][1]
 
 

@@ -130,7 +130,7 @@ def test_the_answer_is_built_and_so_is_the_one_after_it():
 
     found = largest_batch(build, TRAINING, bare(100_000))
     assert {found.size, found.size + 1} <= set(built)
-    assert len(built) == 5  # two to solve a line, one to check it, and these
+    assert len(built) == 6  # one sample first, two to solve a line, one to check it, and these
 
 
 def test_where_none_fits_what_binds_is_said():

@@ -446,17 +446,17 @@ def test_attention_is_taken_whole_forward_and_backward():
     def forward(q, k, v):
         return F.scaled_dot_product_attention(q, k, v)
 
-    q, k, v = (2, 5, 8), (2, 7, 8), (2, 7, 6)  # heads, length, width
+    q, k, v = (2, 5, 8), (2, 7, 8), (2, 7, 4)  # heads, length, width
     program = traced(forward, q, k, v, batch=3, mode="training", input_gradient=True)
     once, back = attention_ops(program)
-    assert [t.shape for t in once.outputs] == [(3, 2, 5, 6), (3, 2, 5)]
+    assert [t.shape for t in once.outputs] == [(3, 2, 5, 4), (3, 2, 5)]
     assert once.outputs[1].dtype == "float32"
     assert [t.shape for t in back.outputs] == [(3, *q), (3, *k), (3, *v)]
     for op in (once, back):
         assert rule_of(op.kind).shapes(op) == tuple(t.shape for t in op.outputs)
-    # 3*2 heads, 5*7 pairs: scores over 8, values over 6; backward 3 products over 8 and 2 over 6
-    assert compute(program).forward.macs == 6 * 35 * (8 + 6)
-    assert compute(program).backward.macs == 6 * 35 * (3 * 8 + 2 * 6)
+    # 3*2 heads, 5*7 pairs: scores over 8, values over 4; backward 3 products over 8 and 2 over 4
+    assert compute(program).forward.macs == 6 * 35 * (8 + 4)
+    assert compute(program).backward.macs == 6 * 35 * (3 * 8 + 2 * 4)
     assert back.inputs[1:] == (*once.inputs, *once.outputs)
 
 

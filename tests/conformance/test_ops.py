@@ -273,6 +273,7 @@ def by_hand() -> Iterator[Op]:
     yield from updates(optimizers.optimizer("sgd", momentum=0.9, nesterov=True))
     # of both at once, in one kernel
     matrix, vector = (128, 64), (64,)
+    yield run("unscale", (7, 5), (5,), (), ())
     for name in optimizers.FUSED:
         yield run(f"fused_{name}_update", *(matrix, vector) * 3, parameters=2)
         yield run(f"fused_{name}_update", *(matrix,) * 4, parameters=1, scaled=True)
@@ -444,6 +445,7 @@ WHOLE = {("embedding", 1), ("nll_loss", 1), ("fractional_max_pool", 1)}
 """Operands that are whole numbers, or places, which have no gradient: (kind, place)."""
 
 NO_BACKWARD = {
+    "unscale",
     "affine_grid", "angle", "cholesky", "complex", "cross", "determinant", "distance", "dot", "fold", "hardshrink",
     "histogram", "inverse", "log_determinant", "logit", "logsumexp", "lu", "modulus", "outer", "polar",
     "running_logsumexp", "smooth_upsample", "softshrink", "solve", "summed_matmul", "trilinear",

@@ -73,11 +73,9 @@ def test_kernels_by_compute_capability(how, capability, kernel):
 def test_what_kernels_keep():
     assert log_sum_exp_rows("efficient", "cuda", 100) == 128
     assert log_sum_exp_rows("flash", "cuda", 100) == log_sum_exp_rows("flash", "cpu", 100) == 100
-    scalars = [(kept.shape, kept.dtype) for kept in keeps(call(), "efficient", "cuda")]
-    assert scalars == [((), "int64"), ((), "int64")]
-    assert keeps(call(), "flash", "cpu") == ()
+    assert keeps(call(), "efficient") == keeps(call(), "flash") == ()
     # bfloat16 is computed in float32: q, k and v are copied; the dropout's mask is a byte an element
-    found = keeps(call(dtype="bfloat16", dropout=True), "math", "cuda")
+    found = keeps(call(dtype="bfloat16", dropout=True), "math")
     assert [(kept.shape[-2:], kept.dtype) for kept in found] == [
         ((128, 64), "float32"), ((128, 64), "float32"), ((128, 128), "float32"), ((128, 64), "float32"),
         ((128, 128), "bool"), ((128, 128), "float32"),

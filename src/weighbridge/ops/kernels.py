@@ -5,14 +5,15 @@ them keep the queries, keys, values and the result for backward. What they keep 
 
 | kernel | keeps | takes (CUDA) | takes (CPU) |
 |---|---|---|---|
-| flash | the log-sum-exp of each row in float32, on CUDA two random-state scalars | half precision, heads alike in width and up to 256, no mask, square if causal, compute capability 8.0 on | heads alike in width, any mask, no dropout |
-| efficient | the log-sum-exp, rows padded to 32, where gradients are wanted; two scalars | float32 and half precision, widths divisible by what tensor cores load, no groups | - |
+| flash | the log-sum-exp of each row in float32 | half precision, heads alike in width and up to 256, no mask, square if causal, compute capability 8.0 on | heads alike in width, any mask, no dropout |
+| efficient | the log-sum-exp, rows padded to 32 | float32 and half precision, widths divisible by what tensor cores load, no groups | - |
 | math | the scores after softmax, S x T a head, in float32; with dropout also a mask and what it leaves | everything else | everything else |
 
 Source: PyTorch 2.14, ATen/native/transformers/cuda/sdp_utils.cpp (`use_flash_attention`,
 `use_mem_efficient_attention`, `minimum_gemm_alignment`), sdp_utils_cpp.cpp, cuda/attention.cu
 (`_flash_attention_forward`, `_efficient_attention_forward`), attention.cpp
-(`_scaled_dot_product_attention_math`). cuDNN's kernel, which newer cards may prefer, keeps what flash keeps.
+(`_scaled_dot_product_attention_math`). cuDNN's kernel, which newer cards may prefer, keeps what flash keeps. Two numbers of 8 bytes,
+the state of the random numbers, are left out.
 """
 
 from __future__ import annotations
@@ -114,16 +115,9 @@ def log_sum_exp_rows(kernel: Name, backend: Backend, queries: int) -> int:
     return -(-queries // 32) * 32 if kernel == "efficient" and backend == "cuda" else queries
 
 
-def keeps(call: AttentionCall, kernel: Name, backend: Backend) -> tuple[Kept, ...]:
-    """What the kernel keeps beside q, k, v, the result and the log-sum-exp."""
-    if kernel == "math":
-        return _math_keeps(call)
-    if backend == "cpu":
-        return ()
-    return (
-        Kept(name="philox_seed", shape=(), dtype="int64"),
-        Kept(name="philox_offset", shape=(), dtype="int64"),
-    )
+def keeps(call: AttentionCall, kernel: Name) -> tuple[Kept, ...]:
+    """What the kernel keeps beside q, k, v, the result and the log-sum-exp, but for single numbers."""
+    return _math_keeps(call) if kernel == "math" else ()
 
 
 def _math_keeps(call: AttentionCall) -> tuple[Kept, ...]:

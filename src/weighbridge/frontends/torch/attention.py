@@ -242,7 +242,7 @@ def _way(
         gradients=wanted,
     )
     kernel = attention_kernel(call, backend)
-    return Way(kernel=kernel, backend=backend, keeps=keeps(call, kernel, backend))
+    return Way(kernel=kernel, backend=backend, keeps=keeps(call, kernel))
 
 
 def _four(tensor: Tensor) -> tuple[int, ...]:

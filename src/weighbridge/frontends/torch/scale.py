@@ -208,11 +208,11 @@ class _Whole(TorchFunctionMode):
         if func in NETWORKS:
             return run_whole(self.recorder, func, *args, **kwargs)
         if func is scaled_dot_product_attention:
-            return attend(self.recorder, *args, **kwargs)
+            return attend(self.recorder, "cuda", *args, **kwargs)
         if func is grouped_mm:
             return multiply_grouped(self.recorder, *args, **kwargs)
         if func is functional.multi_head_attention_forward:
-            with _replaced_attention(lambda *a, **k: attend(self.recorder, *a, **k)):
+            with _replaced_attention(lambda *a, **k: attend(self.recorder, "cuda", *a, **k)):
                 return func(*args, **kwargs)
         return func(*args, **kwargs)
 

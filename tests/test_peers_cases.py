@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 pytest.importorskip("benchmarks.peers", reason="run from the checkout: python -m pytest")
 
-from benchmarks.peers import asking, command, report
+from benchmarks.peers import asking, command, report, speed
 from benchmarks.peers.asking import Answer
 from benchmarks.peers.cases import BY_NAME, CASES, Case
 from benchmarks.peers.report import write_into
+from benchmarks.peers.tools import BY_NAME as TOOLS
 from benchmarks.peers.verdicts import on_macs, on_params
 
 CASE = Case(
@@ -82,7 +84,6 @@ def test_the_sums_agree_with_pytorchs_own_counter(
 def test_weighbridge_agrees_with_the_sums(name: str) -> None:
     case = BY_NAME[name]
     module, arguments = built(case)
-    from benchmarks.peers.tools import BY_NAME as TOOLS
 
     counted = TOOLS["weighbridge"].load()(module, arguments)
     assert (counted.macs, counted.params) == (case.macs, case.params)
@@ -139,7 +140,6 @@ def test_a_network_of_the_zoo_is_built_of_pytorchs_layers(
 ) -> None:
     pytest.importorskip("torchvision")
     from benchmarks.peers.names import case_of
-    from benchmarks.peers.tools import BY_NAME as TOOLS
 
     case = case_of(name)
     assert (case.macs, case.params) == (macs, params)
@@ -269,6 +269,7 @@ def test_speeds_are_medians_of_calls_that_load_nothing() -> None:
             "weighbridge": answers([9, 0.06]),
             "TorchLens": answers([9, 3], device="cpu"),
             "thop": [Answer(error="KeyError: 'x'")],
+            "fvcore": [],  # not asked yet
         }
     }
     assert report.speed_rows(times) == [
@@ -277,8 +278,9 @@ def test_speeds_are_medians_of_calls_that_load_nothing() -> None:
         ("weighbridge", "60 (0.40)"),
         ("TorchLens", "3000 (20.00) *"),
         ("thop", "-"),
+        ("fvcore", "-"),
     ]
-    assert [row[1] for row in report.memory_rows(times)] == ["net", "3", "3", "3 *", "-"]
+    assert [row[1] for row in report.memory_rows(times)] == ["net", "3", "3", "3 *", "-", "-"]
     assert "- thop, net: KeyError: 'x'" in report.speed_page(times)
 
 
@@ -288,6 +290,37 @@ def test_a_tool_whose_flops_are_right_is_said_to_have_them() -> None:
     assert not verdict.right
     assert verdict.why == "counts FLOPs and no MACs there: 2,020 FLOPs in all, 2 a MAC"
     assert on_macs(Answer(macs=0, params=10, flops=200), CASE).why == "nothing at all"
+
+
+def test_meta_is_asked_in_every_round_and_data_where_meta_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Asked:
+        def ask(self, tool: str, build: str, *, device: str, **_: object) -> Answer:
+            asked.append((tool, device))
+            fails = (tool, device) == ("fvcore", "meta")
+            return Answer(device=device, error="TypeError" if fails else None)
+
+    monkeypatch.setattr(speed, "workers", lambda: nullcontext(Asked()))
+    monkeypatch.setattr(speed, "NETWORKS", speed.NETWORKS[:1])
+    tools = [TOOLS[name] for name in ("thop", "fvcore", "TorchLens", "FlopCounterMode, CPU")]
+    kept: list[int] = []
+    times = speed.compare(
+        Console(quiet=True), rounds=2, tools=tools, kept=lambda times: kept.append(len(times))
+    )
+    assert asked == [
+        ("forward", "meta"), ("thop", "meta"), ("fvcore", "meta"),
+        ("forward", "meta"), ("thop", "meta"),  # fvcore would fail again
+        ("fvcore", "cpu"), ("TorchLens", "cpu"),  # TorchLens refuses meta
+    ]  # fmt: skip
+    by_tool = times["ResNet-18"]
+    assert {tool: len(answers) for tool, answers in by_tool.items()} == {
+        "forward": 2, "thop": 2, "fvcore": 1, "TorchLens": 1,
+    }  # fmt: skip
+    assert by_tool["fvcore"][0].error is None
+    assert len(kept) == len(asked)
 
 
 def test_a_crash_is_a_verdict() -> None:

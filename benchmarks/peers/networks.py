@@ -279,10 +279,14 @@ def zoo_network(name: str) -> Built:
     return network, (torch.zeros(shape),)
 
 
-def bert_base() -> Built:
+def bert(tokens: int = 128) -> Built:
     from transformers import BertConfig, BertModel
 
-    return BertModel(BertConfig()), (torch.zeros(1, 512, dtype=torch.int64),)
+    return BertModel(BertConfig()), (torch.zeros(1, tokens, dtype=torch.int64),)
+
+
+def bert_512() -> Built:
+    return bert(512)
 
 
 def gpt2_medium() -> Built:

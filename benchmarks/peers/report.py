@@ -245,7 +245,7 @@ def _failures(times: Times) -> list[str]:
         f"{tool}, {network}: {answers[-1].error}"
         for network, by_tool in times.items()
         for tool, answers in by_tool.items()
-        if answers[-1].error is not None
+        if answers and answers[-1].error is not None
     ]
 
 

@@ -1,7 +1,7 @@
 """What asking costs: ten networks, every tool, turns taken in rounds, beside the network's own forward.
 
 Each tool runs on meta tensors where it can, since that is the cheapest way to ask it, and on the CPU with
-real data where it cannot; there it is asked in the first round only, since it is no contender. The yardstick is
+real data where it cannot; there it is asked in one round at the end, since it is no contender. The yardstick is
 the network's own forward on meta, which whatever runs the whole network cannot undercut.
 """
 
@@ -43,7 +43,7 @@ NETWORKS = (
     Network(name="EfficientNet-B0", build="torchvision:efficientnet_b0"),
     Network(name="Swin-T", build="torchvision:swin_t"),
     Network(name="ViT-B/16", build="torchvision:vit_b_16"),
-    Network(name="BERT base, T = 512", build="bert_base"),
+    Network(name="BERT base, T = 512", build="bert_512"),
     Network(name="GPT-2 medium, T = 1024", build="gpt2_medium"),
     Network(name="Llama 3 8B, T = 2048", build="llama_8b"),
 )
@@ -61,22 +61,20 @@ def compare(
     times: dict[str, dict[str, list[Answer]]] = {
         network.name: {tool.name: [] for tool in asked} for network in NETWORKS
     }
-    turns = [(network, tool) for _ in range(rounds) for network in NETWORKS for tool in asked]
+    devices = (*("meta" for _ in range(rounds)), "cpu")
+    turns = [
+        (device, network, tool) for device in devices for network in NETWORKS for tool in asked
+    ]  # fmt: skip
     with workers() as asking:
-        for network, tool in track(turns, console=console, description="networks"):
+        for device, network, tool in track(turns, console=console, description="networks"):
             before = times[network.name][tool.name]
-            if not before:
-                before.append(_cheapest(asking, tool, network))
-            elif before[-1].error is None and before[-1].device == "meta":
-                before.append(_ask(asking, tool, network, "meta"))
-            kept({name: answers for name, answers in times.items() if any(answers.values())})
+            needs_data = not tool.meta or any(answer.error is not None for answer in before)
+            if needs_data and device == "cpu":
+                before.clear()
+            if needs_data == (device == "cpu"):
+                before.append(_ask(asking, tool, network, device))
+                kept(times)
     return times
-
-
-def _cheapest(asking: Workers, tool: Tool, network: Network) -> Answer:
-    """The tool on meta; on the CPU where that fails."""
-    answer = _ask(asking, tool, network, "meta")
-    return answer if answer.error is None else _ask(asking, tool, network, "cpu")
 
 
 def _ask(asking: Workers, tool: Tool, network: Network, device: str) -> Answer:

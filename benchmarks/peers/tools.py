@@ -41,7 +41,8 @@ Count = Callable[["nn.Module", tuple[Any, ...]], Counted]
 class Tool:
     """A counter. `says` is what it calls its number, `more` what it adds beyond products, if anything.
 
-    `forks` is False for a tool that refuses to work in a forked process.
+    `forks` is False for a tool that refuses to work in a forked process, `meta` for one that refuses tensors without
+    data.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Tool:
     device: str = "cpu"
     more: str = ""
     forks: bool = True
+    meta: bool = True
 
 
 def _weighbridge() -> Count:
@@ -126,7 +128,8 @@ def _ptflops(backend: str) -> Count:
         names = inspect.signature(model.forward).parameters
         # A mapping is passed by name, anything else as the one argument: by name its hooks see no input.
         named = dict(zip(names, arguments, strict=False))
-        given = arguments[0] if isinstance(arguments[0], Tensor) and len(arguments) == 1 else named
+        alone = isinstance(arguments[0], Tensor) and len(arguments) == 1
+        given = arguments[0] if alone else named
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             macs, params = get_model_complexity_info(
@@ -139,8 +142,8 @@ def _ptflops(backend: str) -> Count:
             )
         if macs is None:  # it catches what the network raises, and prints it
             raise RuntimeError(" ".join(printed.getvalue().split()))
-        # The module backend divides by the batch, the other one does not.
-        samples = len(arguments[0]) if backend == "pytorch" else 1
+        # The module backend divides by the batch where it sees one, by position; the other one does not.
+        samples = len(arguments[0]) if backend == "pytorch" and alone else 1
         return Counted(macs=int(macs) * samples, params=int(params))
 
     return count
@@ -271,7 +274,9 @@ TOOLS: tuple[Tool, ...] = (
     ),
     Tool(name="calflops", package="calflops", says="MACs", load=_calflops),
     Tool(name="DeepSpeed", package="deepspeed", says="MACs", load=_deepspeed),
-    Tool(name="TorchLens", package="torchlens", says="MACs", load=_torchlens, forks=False),
+    Tool(
+        name="TorchLens", package="torchlens", says="MACs", load=_torchlens, forks=False, meta=False
+    ),
     Tool(
         name="torchprofile",
         package="torchprofile",

@@ -446,11 +446,33 @@ def _runs_on_onednn(op: Op, x: Tensor, w: Tensor) -> bool:
 def _copied(op: Op, x: Tensor, w: Tensor, y: Tensor) -> tuple[int, int, int]:
     """Bytes of x, weight and y that oneDNN copies into blocks of channels.
 
-    None where channels come in groups, unless each is its own; up to three channels are read as they lie.
+    None where channels come in groups, unless each is its own. A last block is filled up; up to three channels are
+    read as they lie, of x, and of the result of a transposed convolution.
     """
-    if op.integer("groups", 1) not in (1, x.shape[1]):
+    groups = op.integer("groups", 1)
+    if groups not in (1, x.shape[1]):
         return 0, 0, 0
-    return x.bytes if x.shape[1] > 3 else 0, w.bytes, y.bytes
+    image, result = (y, x) if op.flag("transposed") else (x, y)
+    few = image.shape[1] <= _AS_THEY_LIE and groups == 1
+    taken = 0 if few else _in_blocks(image, 1)
+    kernels = _in_blocks(w, 0) if few or groups > 1 else _in_blocks(w, 0, 1)
+    if op.flag("transposed"):
+        return _in_blocks(result, 1), kernels, taken
+    return taken, kernels, _in_blocks(result, 1)
+
+
+_AS_THEY_LIE = 3
+"""Channels of an image."""
+
+_BLOCK = 8
+"""Channels in a block: as many float32 as a register of AVX2 holds; AVX-512 has 16."""
+
+
+def _in_blocks(tensor: Tensor, *axes: int) -> int:
+    shape = list(tensor.shape)
+    for axis in axes:
+        shape[axis] = -(-shape[axis] // _BLOCK) * _BLOCK
+    return bytes_of(product(tuple(shape)), tensor.dtype)
 
 
 def _table(op: Op, x: Tensor, w: Tensor, y: Tensor) -> int:

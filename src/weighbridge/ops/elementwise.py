@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import final
 
-from ..dims import Shape, broadcast
+from ..dims import Shape, broadcast, bytes_of
 from ..errors import ShapeError
 from ..program import Op, Tensor
-from .base import COMPLEX, Cost, Emit, Gradients, Operator, register
+from ..workload import Backend
+from .base import COMPLEX, Cost, Emit, Gradients, Operator, Scratch, register
 from .movement import sum_to
 
 Derivative = Callable[[Op, Tensor, Emit], Gradients]
@@ -29,6 +30,8 @@ class Pointwise(Operator):
             multiplication more. Of complex numbers: a product 4 multiplications and 2 additions (2 with
             a real number), a quotient 6, 3 and 2 divisions, all else twice what it is of real ones.
     Backward: by the kind's own derivative, summed over what was broadcast.
+    Scratch: a CPU casts sums, differences, products and quotients of tensors of several dtypes beforehand, each
+            operand in a copy (`promote_inputs_to_common_dtype` of TensorIterator); a GPU casts as it reads.
     """
 
     family = "elementwise"
@@ -84,6 +87,13 @@ class Pointwise(Operator):
         if scale != 1:
             work["multiplications"] += n
         return Cost(**work)
+
+    def scratch(self, op: Op, backend: Backend) -> Scratch:
+        if backend != "cpu" or self.kind not in ("add", "sub", "mul", "div") or not op.outputs:
+            return Scratch()
+        common = op.outputs[0].dtype
+        cast = (t for t in op.inputs if t.dtype != common and t.shape)  # a number is read as it is
+        return Scratch(running=sum(bytes_of(tensor.elements, common) for tensor in cast))
 
     def _of_complex(self, op: Op) -> dict[str, int]:
         """The work an element of complex numbers."""

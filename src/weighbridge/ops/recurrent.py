@@ -20,7 +20,8 @@ from typing import final
 
 from ..dims import Shape, bytes_of, product
 from ..program import Op, Tensor
-from .base import Cost, Emit, Gradients, Operator, contraction, need, register
+from ..workload import Backend
+from .base import Cost, Emit, Gradients, Operator, Scratch, contraction, need, register
 
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 """Gates of a cell, each as wide as the cell."""
@@ -55,6 +56,16 @@ _STEP_BACKWARD: Mapping[str, Cost] = {
 """Elementwise work a unit and row, backward; joining the gradients of a row's uses is counted by the cell."""
 
 
+_PAGE = 4096
+"""Where the parts of oneDNN's workspace begin, in bytes."""
+
+
+def _padded(width: int) -> int:
+    """The numbers in a row of a matrix of oneDNN's: whole lines of 64 bytes, and no multiple of 256 (`get_good_ld`)."""
+    lines = -(-width // 16) * 16
+    return lines + 16 if lines % 256 == 0 else lines
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Cell:
     """One layer in one direction: n inputs, and where its weights stand among the operands."""
@@ -67,6 +78,8 @@ class _Recurrent(Operator):
     """What forward and backward know of the network: its sizes and its cells."""
 
     family = "recurrent"
+    turns = False
+    """Whether it reads the weights by rows as well as by columns."""
 
     def __init__(self, network: str) -> None:
         self.network = network
@@ -95,12 +108,41 @@ class _Recurrent(Operator):
 
     def reserve(self, op: Op, rows: int) -> int:
         """Bytes kept for backward beside the results, and of dropout a byte an element."""
+        if op.attributes.get("library") == "onednn":
+            return self._onednn_reserve(op, rows)
         layers, directions = op.integer("layers", 1), op.integer("directions", 1)
         hidden, outputs = op.integer("hidden"), self.outputs(op)
         between = (layers - 1) * directions * outputs
         unprojected = layers * directions * hidden if self.projected(op) else 0
         kept = layers * directions * hidden * _KEPT[self.network] + between + unprojected
         return bytes_of(rows * kept, op.inputs[0].dtype) + rows * self.dropped(op)
+
+    def _onednn_reserve(self, op: Op, rows: int) -> int:
+        """Bytes of the workspace that oneDNN's LSTM keeps, of one layer in one direction.
+
+        It has the gates, the outputs, and twice the states before and after every step, in two layers: once of
+        forward and once of their gradients (`set_conf` and `set_offsets` in oneDNN's src/cpu/rnn/rnn_utils).
+        """
+        x, hidden = op.inputs[0], op.integer("hidden")
+        widest = _padded(max(x.shape[-1], hidden))
+        states = 2 * (rows + x.shape[1])
+        parts = (
+            rows * _padded(4 * hidden),
+            rows * _padded(hidden),
+            *(states * width for width in (widest, widest, widest, hidden, hidden)),
+        )
+        return sum(-(-bytes_of(part, x.dtype) // _PAGE) * _PAGE for part in parts)
+
+    def scratch(self, op: Op, backend: Backend) -> Scratch:
+        """oneDNN's copies of the weights, in backward of their gradients too, and the gates."""
+        if op.attributes.get("library") != "onednn":
+            return Scratch()
+        x, hidden = op.inputs[0], op.integer("hidden")
+        gates = _padded(4 * hidden)
+        taken = product(x.shape[:-1]) * gates
+        for width in (x.shape[-1], hidden):
+            taken += width * gates + (4 * hidden * _padded(width) if self.turns else 0)
+        return Scratch(running=bytes_of(taken, x.dtype))
 
     def dropped(self, op: Op) -> int:
         """Numbers a row that dropout between the layers may zero."""
@@ -117,7 +159,7 @@ class Recurrent(_Recurrent):
             (G*H) twice where there are, a projection (R, H) where there is
             -> y (..., directions * R), the states at the end, and in training the bytes kept for backward
     Attributes: `hidden` (H), `layers`, `directions`, `bias`, `projection` (R, 0 for none), `batch_first`, `dropout`
-            (between layers), `training`, of an RNN `nonlinearity`.
+            (between layers), `training`, of an RNN `nonlinearity`; `library` 'onednn' where that runs it.
     Counts: a row of a cell G*H*(n + R) products and H*R for a projection; two sums a gate, joined by an addition,
             and one for each bias; the elementwise work of its gates.
     Backward: one operator.
@@ -208,6 +250,8 @@ class RecurrentBackward(_Recurrent):
             every row what comes from above to what comes from the next step.
     Source: backpropagation through time, Werbos 1990; checked against PyTorch's own, step by step.
     """
+
+    turns = True
 
     def __init__(self, network: str) -> None:
         super().__init__(network)

@@ -165,7 +165,7 @@ class Interception(TorchFunctionMode):
         return attend(self.recorder, self.backend, *self.lowered(args), **kwargs)
 
     def _recurrent(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> object:
-        return run_whole(self.recorder, function, *self.lowered(args), **kwargs)
+        return run_whole(self.recorder, self.backend, function, *self.lowered(args), **kwargs)
 
     def _multi_head(self, *args: Any, **kwargs: Any) -> object:
         """Multi-head attention calls attention from inside PyTorch, where no mode looks."""

@@ -8,6 +8,8 @@ the strides.
 
 from __future__ import annotations
 
+import gc
+import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +45,9 @@ _ONE_DTYPE = frozenset({"matmul", "convolution"})
 
 _ONE_BY_ONE = torch._C.DispatchKey.CompositeExplicitAutograd
 """The kernel of an operator over lists that runs it tensor by tensor."""
+
+_COMPILER = "torch._dynamo"
+"""PyTorch's compiler, which kernels on meta and checkpoints load when they are first called."""
 
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
 
@@ -104,6 +109,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._roles: list[Role] = []
         self._owners: dict[int, str] = {}
         self._owner = ""
+        self._compiler = _COMPILER in sys.modules
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -148,9 +154,22 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         except Exception as error:
             self._failure = (error, func)
             raise
+        if not self._compiler and _COMPILER in sys.modules:
+            self._let_go_of_frames()
         if not self._muted and not (self._stepping and func is _READS_A_VALUE):
             self._record(how, args, kwargs, result)
         return result
+
+    def _let_go_of_frames(self) -> None:
+        """Collects once, when PyTorch has loaded its compiler in the middle of the step.
+
+        `torch.fx.wrap` leaves a cycle that holds the frame of whoever imports it, and through that every frame above:
+        the local variables of the network would live until the end.
+        """
+        spec = sys.modules[_COMPILER].__spec__
+        if spec is None or not getattr(spec, "_initializing", False):
+            self._compiler = True
+            gc.collect()
 
     def _step_operator(
         self,

@@ -6,16 +6,18 @@ thirty thousand small operators. What they compute is known from the sizes alone
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.nn import functional
 
 from ...ops import rule_of
 from ...program import AttributeValue, Op
+from ...workload import Backend
 from .recording import Recorder
 
 NETWORKS: dict[Callable[..., object], tuple[str, str]] = {
@@ -54,7 +56,9 @@ class _Network(Function):
         recorder.emit(
             call.kind, operands, (*made, *kept), call.attributes, name=call.name, results=len(made)
         )
-        ctx.recorder, ctx.call = recorder, call
+        # Only what is saved may outlive the call: autograd lets go of that when it has been used.
+        ctx.recorder, ctx.count = recorder, len(call.operands)
+        ctx.call = replace(call, operands=(), values=tuple)
         ctx.save_for_backward(*operands, made[0], *kept)
         ctx.set_materialize_grads(False)
         return made
@@ -63,7 +67,7 @@ class _Network(Function):
     def backward(ctx: Context, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """The gradients of the operands that want one."""
         call: _Call = ctx.call
-        operands = ctx.saved_tensors[: len(call.operands)]
+        operands = ctx.saved_tensors[: ctx.count]
         mask = tuple(ctx.needs_input_grad[2:])
         with ctx.recorder.muted():
             # No step looks at a gradient's values: none are worked out.
@@ -84,16 +88,130 @@ class _Network(Function):
 
 
 def run_whole(
-    recorder: Recorder, function: Callable[..., object], *args: Any, **kwargs: Any
+    recorder: Recorder,
+    backend: Backend,
+    function: Callable[..., object],
+    *args: Any,
+    **kwargs: Any,
 ) -> object:
     """Stands in for `torch.lstm`, `gru`, `rnn_tanh` and `rnn_relu`, with their parameters.
 
-    Operands that do not fit go to PyTorch's own.
+    Operands that do not fit go to PyTorch's own. So does what a CPU has no library for: it has oneDNN's LSTM for
+        whole batches in float32 without a projection.
     """
     call = _read(function, args) if len(args) == 9 and not kwargs else None
     if call is None or not _fits(call):
         return in_the_open(function, *args, **kwargs)
+    if backend == "cpu":
+        if _runs_on_onednn(call):
+            return _cell_by_cell(recorder, *args)
+        stepped = call.kind != "lstm" and not isinstance(args[3], list | tuple)
+        return _step_by_step(function, *args) if stepped else in_the_open(function, *args)
     return _Network.apply(recorder, call, *call.operands)
+
+
+def _cell_by_cell(
+    recorder: Recorder,
+    x: Tensor,
+    states: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    bias: bool,
+    layers: int,
+    rate: float,
+    train: bool,
+    both: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """oneDNN's LSTM: each layer and direction a call of its own, what is between them PyTorch's operators.
+
+    `mkldnn_rnn` in aten/src/ATen/native/mkldnn/RNN.cpp. The reverse direction reads as it lies.
+    """
+    count = 4 if bias else 2
+    x = (x.transpose(0, 1) if batch_first else x).contiguous()
+    hidden, cell = (state.contiguous() for state in states)
+    last: list[tuple[Tensor, Tensor]] = []
+    for layer in range(layers):
+        outputs = []
+        for _ in range(2 if both else 1):
+            place = len(last)
+            own = weights[place * count : (place + 1) * count]
+            start = (hidden[place : place + 1], cell[place : place + 1])
+            call = _read(torch.lstm, (x, start, own, bias, 1, 0.0, train, False, False))
+            call.attributes["library"] = "onednn"
+            y, h, c = _Network.apply(recorder, call, *call.operands)
+            outputs.append(y)
+            last.append((h[0], c[0]))
+        x = torch.cat(outputs, -1) if both else outputs[0]
+        if rate and train and layer < layers - 1:
+            x = torch.dropout(x, rate, True)
+    ends = [torch.stack(state) for state in zip(*last, strict=True)]
+    return (x.transpose(0, 1) if batch_first else x, ends[0], ends[1])
+
+
+def _step_by_step(
+    function: Callable[..., object],
+    x: Tensor,
+    states: Tensor,
+    weights: Sequence[Tensor],
+    bias: bool,
+    layers: int,
+    rate: float,
+    train: bool,
+    both: bool,
+    batch_first: bool,
+) -> tuple[Tensor, Tensor]:
+    """A GRU or RNN as PyTorch runs it on a CPU, and on no other device: the products with x first, all at once.
+
+    `FullLayer` and the cells in aten/src/ATen/native/RNN.cpp.
+    """
+    cell = _CELLS[function]
+    count = 4 if bias else 2
+    x = x.transpose(0, 1) if batch_first else x
+    starts = states.unbind(0)
+    last: list[Tensor] = []
+    for layer in range(layers):
+        outputs = []
+        for direction in range(2 if both else 1):
+            place = len(last)
+            own = weights[place * count : (place + 1) * count]
+            biases = own[2:] or (None, None)
+            order = -1 if direction else 1
+            state, made = starts[place], []
+            for step in _linear(x, own[0], biases[0]).unbind(0)[::order]:
+                state = cell(step, state, own[1], biases[1])
+                made.append(state)
+            outputs.append(torch.stack(made[::order]))
+            last.append(state)
+        x = torch.cat(outputs, -1) if both else outputs[0]
+        if rate and train and layer < layers - 1:
+            x = torch.dropout(x, rate, True)
+    return x.transpose(0, 1) if batch_first else x, torch.stack(last)
+
+
+_linear: Callable[[Tensor, Tensor, Tensor | None], Tensor] = functional.linear
+
+
+def _gru_cell(step: Tensor, state: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    from_x, from_state = step.unsafe_chunk(3, 1), _linear(state, w, b).unsafe_chunk(3, 1)
+    r = from_state[0].add_(from_x[0]).sigmoid_()
+    z = from_state[1].add_(from_x[1]).sigmoid_()
+    n = from_x[2].add(from_state[2].mul_(r)).tanh_()
+    return (state - n).mul_(z).add_(n)
+
+
+def _tanh_cell(step: Tensor, state: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    return _linear(state, w, b).add_(step).tanh()
+
+
+def _relu_cell(step: Tensor, state: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    return _linear(state, w, b).add_(step).relu()
+
+
+_CELLS: dict[Callable[..., object], Callable[..., Tensor]] = {
+    torch.gru: _gru_cell,
+    torch.rnn_tanh: _tanh_cell,
+    torch.rnn_relu: _relu_cell,
+}
 
 
 def _read(function: Callable[..., object], args: tuple[Any, ...]) -> _Call:
@@ -134,6 +252,13 @@ def _fits(call: _Call) -> bool:
     w = rest[call.states]
     one_dtype = all(tensor.dtype == x.dtype for tensor in rest)
     return x.dim() in (2, 3) and x.shape[-1] == w.shape[-1] and one_dtype
+
+
+def _runs_on_onednn(call: _Call) -> bool:
+    """`use_mkldnn` in aten/src/ATen/native/RNN.cpp, without a CPU's instructions for bfloat16."""
+    x = call.operands[0]
+    whole = x.dim() == 3 and x.dtype == torch.float32
+    return call.kind == "lstm" and whole and not call.attributes["projection"]
 
 
 def _results(recorder: Recorder, call: _Call, operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

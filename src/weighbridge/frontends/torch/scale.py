@@ -206,7 +206,7 @@ class _Whole(TorchFunctionMode):
             recurrent = func in NETWORKS  # with data they are computed, forward and backward
             return in_the_open(func, *args, **kwargs) if recurrent else func(*args, **kwargs)
         if func in NETWORKS:
-            return run_whole(self.recorder, func, *args, **kwargs)
+            return run_whole(self.recorder, "cuda", func, *args, **kwargs)
         if func is scaled_dot_product_attention:
             return attend(self.recorder, "cuda", *args, **kwargs)
         if func is grouped_mm:

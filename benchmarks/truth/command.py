@@ -1,0 +1,42 @@
+"""The command: which comparisons to make, and where to write them down."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchmarks.truth import cpu, megatron, published, two_ways
+from benchmarks.truth.tables import Sheet
+
+SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
+    "cpu": cpu.sheet,
+    "megatron": megatron.sheet,
+    "published": published.sheet,
+}
+
+
+def main(arguments: list[str]) -> None:
+    """Makes the comparisons that are named, all of them without a name."""
+    names = (*SHEETS, "two-ways")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks truth")
+    parser.add_argument("names", nargs="*", metavar="|".join(names))
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--pages", type=Path, help="a folder to write a Markdown page each into")
+    chosen = parser.parse_args(arguments)
+    unknown = [name for name in chosen.names if name not in names]
+    if unknown:
+        parser.error(f"no comparison {unknown[0]!r}; there are: {', '.join(names)}")
+    for name, make in SHEETS.items():
+        if name not in (chosen.names or SHEETS):
+            continue
+        sheet = make(chosen.only)
+        if sheet is None:
+            print(f"{name}: the published tables are not here")
+            continue
+        sheet.show()
+        if chosen.pages is not None:
+            chosen.pages.mkdir(parents=True, exist_ok=True)
+            (chosen.pages / f"memory-{name}.md").write_text(sheet.markdown(), encoding="utf-8")
+    if "two-ways" in (chosen.names or names):
+        two_ways.main()

@@ -31,7 +31,8 @@ format: .venv/setup  ## put the sources into shape
 	$(BIN)/ruff format $(SOURCES)
 	$(BIN)/ruff check --fix $(SOURCES)
 
-truth: .venv/setup  ## the long tests: every network against its witnesses
+truth: .venv/setup  ## the long tests: every network against its witnesses, and memory against allocator, formulas, figures
+	$(BIN)/python -m benchmarks truth --pages docs/truth
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
 
 bench: .venv/setup  ## speed and accuracy, as ratios within one run

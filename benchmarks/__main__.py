@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 
 from benchmarks import allocator, building, every, startup, tracing
 from benchmarks.peers import command as peers
+from benchmarks.truth import command as truth
 
 BENCHMARKS: Mapping[str, Callable[[], None]] = {
     "startup": startup.main,
@@ -22,6 +23,9 @@ def main(names: list[str]) -> int:
         return peers.main(names[1:])
     if names[:1] == ["every"]:
         every.main(names[1:])
+        return 0
+    if names[:1] == ["truth"]:
+        truth.main(names[1:])
         return 0
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:

@@ -91,10 +91,9 @@ REASONS: Mapping[str, str] = {
 
 def sheet(only: str = "") -> Sheet:
     """Every case, measured where it was not yet, beside its prediction."""
-    found = []
+    cases = [case for case in CASES if only in case.name]
     with Progress(console=Console(stderr=True)) as progress:
-        for case in progress.track([case for case in CASES if only in case.name]):
-            found.append(compare(case, measured_rounds(case)[-1]))
+        found = [compare(case, measured_rounds(case)[-1]) for case in progress.track(cases)]
     rows = [
         (
             row.case.name, row.case.family, str(row.case.batch), row.case.settings, mib(row.measured_bytes),

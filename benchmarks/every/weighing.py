@@ -2,7 +2,8 @@
 
 torch's own FlopCounterMode sees the same operators and counts the contractions among them by its own formulas, but
 for attention, which this project takes whole, and for the grouped products of experts, for which it has no formula
-(both are checked by hand in the tests). The parameters are those of a plain sum over the module; torchvision's
+(both are checked by hand in the tests). LSTM, GRU and RNN are taken whole too: for the witness they run step by step
+once more, forward; their gradients have no witness here. The parameters are those of a plain sum over the module; torchvision's
 documentation prints both.
 
 One formula of the witness is corrected. The gradient of a convolution's weights is as many products as the
@@ -29,7 +30,9 @@ from weighbridge.workload import Workload
 SECONDS = 120
 """A network that takes longer than this to weigh, in seconds of all cores together, has failed."""
 
-_WITHOUT_WITNESS = ("attention", "grouped_matmul")
+_WITHOUT_WITNESS = (
+    "attention", "grouped_matmul", "lstm_backward", "gru_backward", "rnn_backward",
+)  # fmt: skip
 """Kinds of operators that FlopCounterMode does not see as we do."""
 
 
@@ -96,16 +99,23 @@ def weigh(frontend: str, name: str, mode: Mode, commit: str = "") -> Result:
 
 
 def _weigh(frontend: str, name: str, source: str, mode: Mode, commit: str) -> Result:
+    import torch
     from torch import nn
     from torch._ops import OpOverload
 
     from weighbridge.analyses.weighing import Weighing
     from weighbridge.frontends import read
-    from weighbridge.frontends.torch import tracing, twin
+    from weighbridge.frontends.torch import interception, tracing, twin
     from weighbridge.frontends.torch.answers import Answers
+    from weighbridge.frontends.torch.recurrent import in_the_open
     from weighbridge.ops.optimizers import optimizer
 
-    workload = Workload(mode=mode, optimizer=optimizer("sgd") if mode == "training" else None)
+    # Two samples, since batch normalisation does not train on one.
+    workload = (
+        Workload(mode=mode, optimizer=optimizer("sgd"), batch=2)
+        if mode == "training"
+        else Workload(mode=mode)
+    )
     counter = _witness()
     # The module itself, to count its parameters without our code.
     seen: list[nn.Module] = []
@@ -121,6 +131,27 @@ def _weigh(frontend: str, name: str, source: str, mode: Mode, commit: str) -> Re
         return names(model)
 
     tracing.names_of = watching
+    attend, run_whole = interception.attend, interception.run_whole
+
+    def attending(recorder: Any, *args: Any, **kwargs: Any) -> Any:
+        """Where attention is one operator, how it came by its values on real data is nobody's concern."""
+        before, seen = _copied(counter.flop_counts), len(recorder.ops)
+        result = attend(recorder, *args, **kwargs)
+        if any(op.kind == "attention" for op in recorder.ops[seen:]):
+            counter.flop_counts = before
+        return result
+
+    def recurring(recorder: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+        """What is taken whole runs once more for the witness alone, product by product."""
+        before, seen = _copied(counter.flop_counts), len(recorder.ops)
+        result = run_whole(recorder, function, *args, **kwargs)
+        if any(op.kind in ("lstm", "gru", "rnn") for op in recorder.ops[seen:]):
+            counter.flop_counts = before
+            with recorder.muted(), torch.no_grad():
+                in_the_open(function, *args, **kwargs)
+        return result
+
+    interception.attend, interception.run_whole = attending, recurring
     # The witness sees what reaches PyTorch's kernels, which no answer of ours must spare where it has a formula.
     quick = Answers.of
 
@@ -139,6 +170,7 @@ def _weigh(frontend: str, name: str, source: str, mode: Mode, commit: str) -> Re
             program = read(source, workload)
     finally:
         tracing.names_of, Answers.of = names, quick  # type: ignore[method-assign]
+        interception.attend, interception.run_whole = attend, run_whole
     seconds = time.perf_counter() - start
     weighing = Weighing(program=program)
     found = weighing.compute
@@ -192,6 +224,13 @@ def _convolution_backward(*args: Any, out_shape: Any, **kwargs: Any) -> int:
         return int(conv_backward_flop(*shapes, groups, asked, out_val=out_shape, **kwargs))
 
     return flops(mask[0], False, False) + flops(False, mask[1], False) // groups
+
+
+def _copied(counts: Any) -> Any:
+    """Flops by module and operator, to go on counting from."""
+    return defaultdict(
+        lambda: defaultdict(int), {scope: defaultdict(int, each) for scope, each in counts.items()}
+    )
 
 
 class _Nowhere:

@@ -74,7 +74,10 @@ def _usual(config: Config) -> Kind | None:
     from transformers.models.auto import modeling_auto
 
     mapping: Any = modeling_auto.MODEL_MAPPING
-    kinds = mapping.get(type(config), None)
+    try:
+        kinds = mapping.get(type(config), None)
+    except ValueError:  # it names a class that transformers does not have
+        kinds = None
     kind = kinds[0] if isinstance(kinds, list | tuple) else kinds
     if kind is not None and _takes(kind, config) and _runs(kind):
         return kind

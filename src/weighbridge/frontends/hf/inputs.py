@@ -81,6 +81,8 @@ def _spectrogram(sizes: Sizes) -> Shape:
     if sizes.has("num_mel_attn_blocks"):  # CLVP: (F, T)
         return (sizes.width("feature_size"), sizes.spectra())
     first = projection(sizes.model)
+    if sizes.config.model_type.startswith("nemotron3"):  # (T, F), put side by side later on
+        return (sizes.spectra(), sizes.width("num_mel_bins"))
     if type(first).__name__ == "Linear":  # (T, F), also where F is of several spectra side by side
         return (sizes.spectra(), first.in_features)
     bins = sizes.width("input_dim", "num_mel_bins", "input_feat_size", "input_size", "hidden_size")
@@ -92,8 +94,10 @@ def _spectrogram(sizes: Sizes) -> Shape:
 
 def _reads_channels(model: nn.Module, bins: int) -> bool:
     """Whether a convolution along time takes the bins of a spectrum for its channels."""
+    from torch import nn
+
     return any(
-        type(module).__name__ == "Conv1d" and getattr(module, "in_channels", None) == bins
+        isinstance(module, nn.Conv1d) and module.in_channels == bins
         for name, module in model.named_modules()
         if name.endswith("conv1")
     )
@@ -105,13 +109,17 @@ def _sound(sizes: Sizes) -> Shape:
         return (sizes.spectra(sizes.width("max_length")), sizes.width("num_mel_bins"))
     if sizes.has("speech_decoder_prenet_layers"):  # SpeechT5 without its prenet: (T, H)
         return (sizes.spectra(), sizes.width("hidden_size"))
+    if sizes.config.model_type in _CHANNEL_FIRST:
+        return (1, sizes.samples())
     if any(sizes.has(codec) for codec in ("codebook_size", "codebook_dim", "audio_channels")):
         return (1, sizes.samples())
     return (sizes.samples(),)
 
 
 def _anything(sizes: Sizes) -> Shape:
-    """Perceiver's input: what its preprocessor reads, or vectors where it has none."""
+    """Perceiver's input: what its preprocessor reads, or vectors where it has none; a sound to be written down."""
+    if sizes.config.model_type == "speech-encoder-decoder":
+        return (sizes.samples(),)
     preprocessor = type(getattr(sizes.model, "input_preprocessor", None)).__name__
     if "Text" in preprocessor:
         return (sizes.tokens(),)
@@ -135,9 +143,39 @@ def _tokens(sizes: Sizes) -> Shape:
     return (sizes.tokens(),)
 
 
-def _codes(sizes: Sizes) -> Shape:
-    """A text and the codes of a sound, side by side (Kyutai's speech to text)."""
-    return (sizes.tokens(), sizes.width("num_codebooks") + 1)
+def _text(sizes: Sizes) -> Shape:
+    """Tokens, or in decoders of sound the codes of every moment."""
+    kind = sizes.config.model_type
+    if kind in _CODEBOOKS_FIRST:  # Musicgen: (codebooks, T)
+        return (sizes.width("num_codebooks"), sizes.tokens())
+    if kind == "dia_decoder":
+        return (sizes.tokens(), sizes.width("num_channels"))
+    if sizes.has("codebook_vocab_size"):  # Kyutai's: a text and the codes of a sound, side by side
+        return (sizes.tokens(), sizes.width("num_codebooks") + 1)
+    return (sizes.tokens(),)
+
+
+def _written(sizes: Sizes) -> Shape:
+    """What the decoder is given: tokens, or the codes of every moment."""
+    if sizes.config.model_type.startswith("musicgen"):
+        return (sizes.width("num_codebooks"), sizes.targets())
+    if sizes.has("delay_pattern"):  # Dia's codes
+        return (sizes.targets(), sizes.width("num_channels"))
+    return (sizes.targets(),)
+
+
+def _hidden(sizes: Sizes) -> Shape:
+    """What a part of a network is given: vectors, spectra, a sound, or of a backbone the image."""
+    kind = sizes.config.model_type
+    if kind == "phi4_multimodal_audio":
+        return (sizes.spectra(), sizes.width("input_size"))
+    if kind == "vibevoice_acoustic_tokenizer_encoder":
+        return (1, sizes.samples())
+    if kind == "vibevoice_acoustic_tokenizer_decoder":  # (C, T)
+        return (projection(sizes.model).in_channels, sizes.spectra())
+    if sizes.has("hidden_size"):
+        return _vectors("input_dim", "hidden_size")(sizes)
+    return sizes.image()
 
 
 def _vectors(*names: str) -> Callable[[Sizes], Shape]:
@@ -146,24 +184,20 @@ def _vectors(*names: str) -> Callable[[Sizes], Shape]:
 
 
 _SHAPES: Mapping[str, Callable[[Sizes], Shape]] = {
-    "input_ids": lambda sizes: _codes(sizes) if sizes.has("codebook_vocab_size") else _tokens(sizes),
+    "input_ids": _text,
     "attention_mask": _tokens,
-    "decoder_input_ids": lambda sizes: (
-        (sizes.targets(), sizes.width("num_channels")) if sizes.has("delay_pattern")  # Dia's codes
-        else (sizes.targets(),)
-    ),
+    "decoder_input_ids": _written,
     "qformer_input_ids": _tokens,
     "token_type_ids": _tokens,
     "bbox": lambda sizes: (sizes.tokens(), 4),
     "inputs_embeds": _vectors("hidden_size"),
-    "hidden_states": lambda sizes: (  # what a backbone calls so is the image
-        _vectors("input_dim", "hidden_size")(sizes) if sizes.has("hidden_size") else sizes.image()
-    ),
+    "hidden_states": _hidden,
+    "mask": lambda sizes: (sizes.spectra(),),
     "query_embeds": lambda sizes: (
         sizes.number("num_query_tokens") or 32, sizes.width("hidden_size"),
     ),
     "encoder_hidden_states": lambda sizes: (
-        sizes.tokens(), sizes.width("encoder_hidden_size", "cross_attention_hidden_size"),
+        sizes.tokens(), sizes.width("encoder_hidden_size", "cross_attention_hidden_size", "cross_hidden_size"),
     ),
     "pixel_values": _pixels,
     "image": lambda sizes: sizes.image(),
@@ -184,7 +218,9 @@ _SHAPES: Mapping[str, Callable[[Sizes], Shape]] = {
     "image_attention_mask": lambda sizes: (sizes.tokens(), 1),
     "context": _vectors("hidden_size"),
     "noise_embeds": _vectors("hidden_size"),
-    "context_hidden_states": _vectors("hidden_size"),
+    "context_hidden_states": lambda sizes: (
+        sizes.tokens(), projection(sizes.model, within="encoder").in_features,
+    ),
     "input_values": _sound,
     "audio_values": _sound,
     "decoder_input_values": lambda sizes: (sizes.targets(), sizes.width("hidden_size")),
@@ -215,8 +251,17 @@ _INTEGERS = frozenset({
 })  # fmt: skip
 """Arguments that are whole numbers though they are not called `..._ids`."""
 
-_BOOLEANS = frozenset({"audio_mel_mask", "input_features_mask", "past_observed_mask"})
+_FRACTIONS = frozenset({("speech-encoder-decoder", "inputs"), ("udop", "bbox")})
+"""Types of networks, and arguments that are no whole numbers there: samples, and places from 0 to 1."""
+
+_BOOLEANS = frozenset({"audio_mel_mask", "input_features_mask", "mask", "past_observed_mask"})
 """Arguments that are true or false."""
+
+_CODEBOOKS_FIRST = frozenset({"musicgen_decoder", "musicgen_melody_decoder"})
+"""Types whose tokens are codes, one line for each codebook."""
+
+_CHANNEL_FIRST = frozenset({"neucodec", "vibevoice_acoustic_tokenizer", "xcodec2"})
+"""Types that take sound as samples of a channel, of which their configuration does not tell."""
 
 _PAIRS = frozenset({"efficientloftr", "lightglue", "superglue"})
 """Types of networks that find the same points in two images."""
@@ -232,6 +277,7 @@ _FED: Mapping[str, tuple[str, ...]] = {
     "decision_transformer": (
         "states", "actions", "rewards", "returns_to_go", "timesteps", "attention_mask",
     ),
+    "dia_decoder": ("input_ids", "encoder_hidden_states"),
     "idefics": ("input_ids", "pixel_values", "image_attention_mask"),
     "instructblip_qformer": ("input_ids", "query_embeds", "encoder_hidden_states"),
     "instructblipvideo_qformer": ("input_ids", "query_embeds", "encoder_hidden_states"),
@@ -242,6 +288,7 @@ _FED: Mapping[str, tuple[str, ...]] = {
     "pe_audio_video_encoder": ("pixel_values_videos", "input_values"),
     "qwen3_omni_moe_talker_code_predictor": ("inputs_embeds",),
     "sam3": ("input_ids", "pixel_values"),
+    "tvp": ("input_ids", "pixel_values"),
     "udop": ("input_ids", "bbox", "decoder_input_ids"),
     "vilt": ("input_ids", "pixel_values"),
 }  # fmt: skip
@@ -381,7 +428,10 @@ def _made(name: str, sizes: Sizes, source: str) -> InputSpec:
             f"its forward takes ({', '.join(parameters_of(sizes.model))})",
             f"give it by name, without the batch axis: --input {name}=3,224,224",
         )
-    return _typed(InputSpec(shape=tuple(int(size) for size in shape(sizes)), name=name))
+    spec = InputSpec(shape=tuple(int(size) for size in shape(sizes)), name=name)
+    if (sizes.config.model_type, name) in _FRACTIONS:
+        return spec
+    return _typed(spec)
 
 
 def _typed(spec: InputSpec) -> InputSpec:

@@ -118,15 +118,19 @@ def _patches(sizes: Sizes, table: str, count: int, batch: int) -> Shape:
     return (batch * count, weight[0].numel())
 
 
-def projection(model: nn.Module) -> Any:
+def projection(model: nn.Module, *, within: str = "") -> Any:
     """The layer that comes first, whose weights know how many numbers a patch or a spectrum has; None without one.
 
-    That is the first that embeds patches, else the first of all.
+    That is the first that embeds patches, else the first of all; `within` modules of that name alone.
     """
     from torch import nn
 
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    layers = [(name, layer) for name, layer in model.named_modules() if isinstance(layer, kinds)]
+    layers = [
+        (name, layer)
+        for name, layer in model.named_modules()
+        if isinstance(layer, kinds) and name.startswith(within)
+    ]
     embedding = (layer for name, layer in layers if "patch_embed" in name)
     return next(embedding, layers[0][1] if layers else None)
 

@@ -67,10 +67,18 @@ class Sizes:
         asked = self._asked("image")
         if asked is not None and len(asked) == 3:
             return (asked[0], asked[1], asked[2])
-        sides = asked or _sides(self._field("image_size", "input_size", "img_size"))
+        sides = asked or _sides(self._field("image_size", "input_size", "img_size", "max_img_size"))
         if sides is None:  # timm's, in a wrapper
             timm = self._field("model_args")
             sides = _sides(timm.get("img_size")) if isinstance(timm, Mapping) else None
+        if sides is None:  # what embeds the patches knows what it was built for
+            built = (getattr(each, "img_size", None) for each in self.model.modules())
+            sides = next((_sides(size) for size in built if _sides(size)), None)
+        codes = self.number("num_patches")
+        if (
+            self.config.model_type == "janus_vqgan" and codes
+        ):  # a side of codes, halved between stages
+            sides = _sides(codes * 2 ** (len(self.config.channel_multiplier) - 1))
         windows = self.number("num_windows")
         if asked is None and sides is not None and windows:  # RF-DETR: as many windows a side
             step = windows * self.width("patch_size")

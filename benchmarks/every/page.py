@@ -128,9 +128,9 @@ def page(surveys: Sequence[Survey], versions: str) -> str:
         f"`python -m benchmarks every --page docs/truth/every.md`, with {versions}.",
         "",
         "*Exact* means two things. The parameters are those of a plain sum over the module. And the MACs of everything",
-        "but attention and the grouped products of experts, forward and in training backward too, are those of PyTorch's",
-        "`FlopCounterMode` on the same run, to the last one. Attention is taken whole here, and only the pairs that are",
-        "seen are counted, so that its count and that of grouped products are checked by hand in the tests instead.",
+        "but attention, grouped products of experts, distances between vectors and the gradients of recurrent networks are",
+        "those of PyTorch's `FlopCounterMode` on the same run, forward and in training backward, to the last one. Of attention",
+        "only the pairs that are seen count here, and for the others it has no formula: the tests have them by hand.",
         "",
         "| survey | networks | surveyed | exact | not exact |",
         "|---|--:|--:|--:|--:|",
@@ -144,7 +144,7 @@ def page(surveys: Sequence[Survey], versions: str) -> str:
         "",
         "One network an architecture: timm's without a tag, transformers' at its default configuration, with the head of a",
         "language model where it has one. Training steps are those of torchvision's classifiers, and of the types of",
-        "transformers in wide use, with SGD. A network that takes more than two minutes of a core is given up.",
+        "transformers in wide use, with SGD, on two samples. A network that takes more than two minutes of a core is given up.",
         "",
     ]
     for survey in surveys:

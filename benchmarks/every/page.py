@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ REASONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("fails in its own code", ("failed",)),
 )  # fmt: skip
 """Why a network is lost, and words of the messages that say so; the first that fits."""
+
+_LINE = re.compile(r"\s+transformers/\S+\.py:\d+: ")
+"""A line of a library's code in a message."""
 
 HALF_WAY = "stops half-way, and is counted so far"
 DIFFERS = "is counted otherwise by the witness"
@@ -107,10 +111,12 @@ def show(survey: Survey) -> None:
 
 
 def said(result: Result) -> str:
-    """What became of a network that is not exact: its own message, or both figures."""
+    """What became of a network that is not exact: its own message and the line of code, or both figures."""
     if result.error:
-        kind, _, text = " ".join(result.error.split()).partition(": ")
-        return text or kind
+        message, *hints = result.error.splitlines()
+        kind, _, text = message.partition(": ")
+        line = next((hint.strip() for hint in hints if _LINE.match(hint)), "")
+        return " ".join(f"{text or kind} {line}".split())
     if not result.complete:
         return result.warnings[0]
     return (

@@ -16,10 +16,10 @@ from benchmarks.every import Result, weigh
 pytestmark = pytest.mark.torch
 
 TYPES = (
-    "bros", "clip", "convnext", "decision_transformer", "fnet", "layoutlm", "olmoe", "perceiver", "segformer",
-    "speech_to_text", "t5", "whisper", "xlnet",
+    "bros", "clip", "convnext", "decision_transformer", "fnet", "layoutlm", "musicgen_decoder", "olmoe", "perceiver",
+    "qwen2_5_vl_vision", "segformer", "siglip2_vision_model", "speech_to_text", "t5", "whisper", "xlnet",
 )  # fmt: skip
-"""One of every kind of forward: text, images, both, sound, boxes, states, encoders, decoders, experts."""
+"""One of every kind of forward: text, images, both, sound, codes, patches, boxes, states, encoders, experts."""
 
 
 @pytest.mark.parametrize("name", TYPES)

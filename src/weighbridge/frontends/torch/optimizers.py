@@ -127,16 +127,33 @@ def _kernels_on(device: str, backend: Backend) -> Iterator[None]:
 
 
 def _take_first_step(optimizer: torch.optim.Optimizer, trained: Iterable[nn.Parameter]) -> None:
-    """The first step makes the state and is like no other: it is taken before the one recorded."""
+    """The first step makes the state and is like no other: it is taken before the one recorded.
+
+    Parameters of the same shape, strides and dtype have the same state, so that one of them steps for all.
+    """
     held = [(tensor, tensor.grad) for tensor in trained]
+    first: dict[object, nn.Parameter] = {}
     for tensor, _ in held:
+        tensor.grad = None
+        first.setdefault(_layout(tensor), tensor)
+    for tensor in first.values():
         tensor.grad = torch.empty_like(tensor)
     optimizer.step()
     for tensor, gradient in held:
         tensor.grad = gradient
+        example = first[_layout(tensor)]
+        if tensor is not example:
+            optimizer.state[tensor] = {
+                key: state.clone() if isinstance(state, Tensor) else state
+                for key, state in optimizer.state[example].items()
+            }
         count = optimizer.state[tensor].get("step")
         if isinstance(count, Tensor) and not count.is_meta:
             count.fill_(STEPS)
+
+
+def _layout(tensor: Tensor) -> tuple[object, ...]:
+    return tensor.shape, tensor.stride(), tensor.dtype
 
 
 def _nothing() -> None:

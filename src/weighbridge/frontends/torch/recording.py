@@ -13,7 +13,6 @@ import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import compress
 from math import prod
 from typing import Any
@@ -51,7 +50,7 @@ _COMPILER = "torch._dynamo"
 
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
 
-Key = tuple[int, tuple[int, ...], torch.dtype, int, tuple[int, ...]]
+Key = tuple[int, torch.Size, torch.dtype, int | torch.SymInt, tuple[int, ...]]
 
 
 class MemoryLimitError(Exception):
@@ -198,13 +197,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         made = tensors_in((results,))
         known = made or tensors_in(args)
         if known and (
-            known[0].device.type != self.home
+            not (known[0].is_meta if self.home == "meta" else known[0].device.type == self.home)
             or (self._host and known[0].untyped_storage()._cdata in self._host)
         ):
             return  # counters and the like that live on the host: nothing of the network's
         if how.handling is Handling.ALLOCATES:
+            role, _ = self._default_roles(torch._C._current_autograd_node())
             for tensor in made:
-                self._made(tensor, self._default_role(0, 1))
+                self._made(tensor, role)
             return
         kind, operands, attributes, kept = how.read(args, kwargs)
         if kind in _ONE_DTYPE and operands[0].dtype != operands[1].dtype:
@@ -243,8 +243,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             scope = self.scopes.current
         else:  # nodes that add up gradients have the highest number, and belong to the network
             scope = self.scopes.of_node(node._sequence_nr())
+        first, rest = self._default_roles(node)
         outputs = [
-            self._made(tensor, self._default_role(index, results), anew=in_place)
+            self._made(tensor, first if index < results else rest, anew=in_place)
             for index, tensor in enumerate(made)
         ]
         if phase == "update":
@@ -272,14 +273,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._owner = owners.pop() if len(owners) == 1 else ""
         return self._owner
 
-    def _default_role(self, index: int, results: int) -> Role:
+    def _default_roles(self, node: object) -> tuple[Role, Role]:
+        """What an operator's results are that a layer hands on, and what the others are.
+
+        `node` is autograd's that runs, if one does.
+        """
         if self.phase == "update":
-            return "temporary"
-        in_autograd = torch._C._current_autograd_node() is not None
-        recomputed = in_autograd and self.scopes.running
-        if (in_autograd or self.phase == "backward") and not recomputed:
-            return "activation_gradient"
-        return "activation" if index < results else "saved"
+            return "temporary", "temporary"
+        recomputed = node is not None and self.scopes.running
+        if (node is not None or self.phase == "backward") and not recomputed:
+            return "activation_gradient", "activation_gradient"
+        return "activation", "saved"
 
     def failed_in(self, error: BaseException) -> OpOverload | None:
         """The operator that raised the exception, or one that it follows from."""
@@ -394,7 +398,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return known
         tensor = Tensor(
             id=self._ids,
-            shape=key[1],
+            shape=tuple(key[1]),
             dtype=DTYPE_NAMES[key[2]],
             role=self._roles[storage],
             storage=storage,
@@ -409,9 +413,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _key(values: Values, storage: int) -> Key:
         return (
             storage,
-            tuple(values.shape),
+            values.shape,
             values.dtype,
-            int(values.storage_offset()),
+            values.storage_offset(),
             values.stride(),
         )
 
@@ -449,25 +453,14 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """Gives storages another role, in every operator: what turned out to be a gradient."""
         for storage in storages:
             self._roles[storage] = role
-        changed = {
-            tensor.id: replace(tensor, role=role)
-            for op in self.ops
-            for tensor in (*op.inputs, *op.outputs)
-            if tensor.storage in storages
-        }
-        self._tensors = {
-            key: changed.get(tensor.id, tensor) for key, tensor in self._tensors.items()
-        }
-        self.ops = [
-            replace(
-                op,
-                inputs=tuple(changed.get(tensor.id, tensor) for tensor in op.inputs),
-                outputs=tuple(changed.get(tensor.id, tensor) for tensor in op.outputs),
-            )
-            if any(tensor.id in changed for tensor in (*op.inputs, *op.outputs))
-            else op
-            for op in self.ops
-        ]
+        # Nobody holds the records but this recorder, yet: copies of all that name them would take their time.
+        for op in self.ops:
+            for tensor in (*op.inputs, *op.outputs):
+                if tensor.storage in storages:
+                    object.__setattr__(tensor, "role", role)
+        for tensor in self._tensors.values():
+            if tensor.storage in storages:
+                object.__setattr__(tensor, "role", role)
 
     def storages(self) -> tuple[Storage, ...]:
         """Every storage seen, with the operators between which it lived."""

@@ -5,7 +5,10 @@ network brings about: in order, permuted, sliced, expanded, channels last, and w
 size is 1, of several dtypes, empty ones included.
 """
 
+import subprocess
+import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +18,7 @@ from hypothesis import HealthCheck, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from weighbridge.errors import WeighError  # noqa: E402
-from weighbridge.frontends.torch import answers, trace  # noqa: E402
+from weighbridge.frontends.torch import answers, optimizers, trace  # noqa: E402
 from weighbridge.frontends.torch.shortcuts import SHORTCUTS  # noqa: E402
 from weighbridge.frontends.torch.translation import translation_of  # noqa: E402
 from weighbridge.ops.optimizers import optimizer  # noqa: E402
@@ -572,3 +575,33 @@ def test_an_operator_that_fails_fails_as_pytorch_has_it():
     net = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Linear(4, 3))
     with pytest.raises(WeighError, match="a and b must have same reduction dim"):
         trace(net, Workload(), network="n", source="s", examples=meta(2, 4))
+
+
+@pytest.mark.parametrize("implementation", ["single", "foreach"])
+@pytest.mark.parametrize("name", list(optimizers.CLASSES))
+def test_a_first_step_for_all_of_a_layout_is_the_step_of_each(name, implementation, monkeypatch):
+    net = torch.nn.Sequential(  # layouts that occur twice and once, and one shape in two layouts
+        torch.nn.Linear(4, 4), torch.nn.Linear(4, 4), torch.nn.Linear(4, 3), torch.nn.Linear(3, 4)
+    )
+    net[1].weight = torch.nn.Parameter(torch.empty(4, 4).t())
+    rule = replace(optimizer(name), implementation=implementation)
+    workload = Workload(mode="training", optimizer=rule)
+
+    def step():
+        return trace(net, workload, network="n", source="s", examples=meta(2, 4))
+
+    together = step()
+    monkeypatch.setattr(optimizers, "_layout", id)
+    assert together == step()
+
+
+def test_nothing_loads_the_compiler():
+    """It takes a second and 150 MB, and a network that is only weighed compiles nothing."""
+    code = (
+        "import sys, torch; from weighbridge.frontends.torch import trace; "
+        "from weighbridge.workload import Workload; net = torch.nn.Linear(3, 4); "
+        "trace(net, Workload(), network='n', source='s', examples=torch.empty(1, 3)); "
+        "print('torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint  # noqa: E402
 
 import weighbridge  # noqa: E402
 from weighbridge.analyses.memory.checkpointing import blocks_checkpointed  # noqa: E402
-from weighbridge.analyses.memory.timeline import timeline  # noqa: E402
+from weighbridge.analyses.memory.timeline import lifetimes, timeline  # noqa: E402
 from weighbridge.errors import UsageError, WeighError  # noqa: E402
 from weighbridge.program import dumps, loads  # noqa: E402
 
@@ -100,6 +100,18 @@ def test_an_optimizer_of_ones_own():
     assert most(one, "temporary", phase="update") == 4 * 500  # one parameter after the other
     assert program.workload.optimizer.text == "<lambda>"
     assert loads(dumps(program)).workload == program.workload.plain
+
+
+def test_groups_of_ones_own_have_states_of_their_own():
+    # Two weights of one shape, (6, 6), of which the second alone has momentum: 36 float32 = 144 bytes of state.
+    def make(params):
+        first, second = params
+        return torch.optim.SGD([{"params": [first]}, {"params": [second], "momentum": 0.9}], lr=0.1)
+
+    net = nn.Sequential(nn.Linear(6, 6, bias=False), nn.Linear(6, 6, bias=False))
+    program = weigh(net, (6,), train=make)
+    states = [s for s in lifetimes(program) if s.category == "optimizer_state"]
+    assert [(state.maker, state.bytes) for state in states] == [("1.weight.momentum_buffer", 144)]
 
 
 class Signs(torch.optim.Optimizer):

@@ -141,10 +141,10 @@ def _weigh(frontend: str, name: str, source: str, mode: Mode, commit: str) -> Re
             counter.flop_counts = before
         return result
 
-    def recurring(recorder: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
+    def recurring(recorder: Any, backend: Any, function: Any, *args: Any, **kwargs: Any) -> Any:
         """What is taken whole runs once more for the witness alone, product by product."""
         before, seen = _copied(counter.flop_counts), len(recorder.ops)
-        result = run_whole(recorder, function, *args, **kwargs)
+        result = run_whole(recorder, backend, function, *args, **kwargs)
         if any(op.kind in ("lstm", "gru", "rnn") for op in recorder.ops[seen:]):
             counter.flop_counts = before
             with recorder.muted(), torch.no_grad():

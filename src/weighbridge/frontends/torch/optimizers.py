@@ -69,7 +69,7 @@ def prepare(
     kernels = _kernels_on(recorder.home, backend)
     with recorder.muted(), recorder.stepping(), kernels:
         optimizer = make(list(trained.values()))
-        _take_first_step(optimizer, trained.values())
+        _take_first_step(optimizer, trained.values(), alike=chosen.make is None)
     fused = any(group.get("fused") for group in optimizer.param_groups)
     on_the_host = frozenset() if fused else _ON_THE_HOST
     for name, tensor in trained.items():
@@ -126,22 +126,25 @@ def _kernels_on(device: str, backend: Backend) -> Iterator[None]:
         module._get_foreach_kernels_supported_devices = foreach
 
 
-def _take_first_step(optimizer: torch.optim.Optimizer, trained: Iterable[nn.Parameter]) -> None:
+def _take_first_step(
+    optimizer: torch.optim.Optimizer, trained: Iterable[nn.Parameter], *, alike: bool
+) -> None:
     """The first step makes the state and is like no other: it is taken before the one recorded.
 
-    Parameters of the same shape, strides and dtype have the same state, so that one of them steps for all.
+    Where the rule treats all parameters `alike`, those of the same shape, strides and dtype have the same
+    state, so that one of them steps for all. A user's own rule may not: its groups have settings of their own.
     """
     held = [(tensor, tensor.grad) for tensor in trained]
     first: dict[object, nn.Parameter] = {}
     for tensor, _ in held:
         tensor.grad = None
-        first.setdefault(_layout(tensor), tensor)
+        first.setdefault(_layout(tensor) if alike else id(tensor), tensor)
     for tensor in first.values():
         tensor.grad = torch.empty_like(tensor)
     optimizer.step()
     for tensor, gradient in held:
         tensor.grad = gradient
-        example = first[_layout(tensor)]
+        example = first[_layout(tensor) if alike else id(tensor)]
         if tensor is not example:
             optimizer.state[tensor] = {
                 key: state.clone() if isinstance(state, Tensor) else state

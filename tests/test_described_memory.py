@@ -10,7 +10,7 @@ from weighbridge.analyses.memory.timeline import timeline
 from weighbridge.builder import Builder
 from weighbridge.ops.optimizers import optimizer
 from weighbridge.program import Op, Program, Storage, Tensor
-from weighbridge.workload import Implementation, Workload
+from weighbridge.workload import Backend, Implementation, Precision, Workload
 
 TRAINING = Workload(mode="training", batch=2, optimizer=optimizer("sgd"))
 INFERENCE = Workload(batch=2)
@@ -74,6 +74,98 @@ def test_a_step_of_training_byte_by_byte() -> None:
         ("sgd_update", base + y + 4 + 60 + 160),  # dh and the seed are free; a loop names its loss
         ("sgd_update", base + y + 4 + 60 + 160),
     ]
+
+
+def test_a_step_under_autocast_byte_by_byte() -> None:
+    # amp-bf16 on CUDA, by PyTorch's recipe. Weights stay float32, their casts of 80 and 30 bytes last until the
+    # loss is there; products are in bfloat16, so that x is cast (32), and h, r are 20 and y is 12 bytes.
+    # Cross-entropy asks for the logits' dtype, 12 bytes of scores, and nll_loss takes them in float32 (24).
+    # Backward: gradients of bfloat16 are cast to the float32 of what they are of.
+    base, y = 300, 12
+    amp = replace(TRAINING, precision="amp-bf16")
+    assert curve(two_layers(amp, in_place=False)) == [
+        ("clone", base + y + 32),  # x
+        ("clone", base + y + 32 + 80),  # the first weight
+        ("matmul", base + y + 112 + 20),  # h
+        ("relu", base + y + 112 + 40),  # h, r
+        ("clone", base + y + 112 + 20 + 30),  # the second weight
+        ("matmul", base + y + 112 + 50 + 12),  # the new y; then the old one is free
+        ("log_softmax", base + y + 112 + 50 + 12),
+        ("clone", base + y + 112 + 50 + 12 + 24),
+        ("nll_loss", base + y + 112 + 50 + 36 + 8),
+        (
+            "fill",
+            base + y + 32 + 50 + 36 + 12,
+        ),  # the region is over: backward wants no first weight
+        ("nll_loss_backward", base + y + 32 + 50 + 36 + 12 + 24),
+        ("clone", base + y + 32 + 50 + 12 + 8 + 24 + 12),  # its gradient in bfloat16
+        ("log_softmax_backward", base + y + 32 + 50 + 12 + 8 + 12 + 12),  # dy
+        ("matmul", base + y + 32 + 50 + 8 + 12 + 20),  # dr
+        ("matmul", base + y + 32 + 50 + 8 + 12 + 20 + 30),  # of the second weight
+        ("clone", base + y + 32 + 20 + 8 + 20 + 30 + 60),  # and that in float32
+        ("threshold_backward", base + y + 32 + 20 + 8 + 20 + 60 + 20),  # dh
+        ("matmul", base + y + 32 + 8 + 60 + 20 + 80),  # of the first weight
+        ("clone", base + y + 8 + 60 + 80 + 160),
+        ("sgd_update", base + y + 4 + 60 + 160),
+        ("sgd_update", base + y + 4 + 60 + 160),
+    ]
+
+
+def dtypes(program: Program) -> list[tuple[str, str]]:
+    """What each forward operator makes, casts and views left out."""
+    return [
+        (op.kind, op.outputs[0].dtype)
+        for op in program.ops
+        if op.phase == "forward" and op.kind not in ("clone", "transpose", "reshape")
+    ]
+
+
+def mixed(backend: Backend) -> list[tuple[str, str]]:
+    net = Builder(Workload(batch=2, precision="amp-bf16", backend=backend))
+    x = layers.linear(net, net.input((2, 4, 8)), "fc", 8)
+    y = layers.layer_norm(net, x, "norm")
+    y = layers.add(net, x, y)
+    y = layers.concatenate(net, x, y)
+    return dtypes(built(net, *net.op("pow", *net.op("tanh", x)), y))
+
+
+def test_autocast_goes_by_the_lists_of_the_backend() -> None:
+    # CUDA lists layer_norm and pow as float32's, the CPU neither. A sum or a concatenation of both dtypes is
+    # in the wider one.
+    low, wide = "bfloat16", "float32"
+    assert mixed("cuda") == [
+        ("matmul", low),
+        ("layer_norm", wide),
+        ("add", wide),
+        ("concatenate", wide),
+        ("tanh", low),
+        ("pow", wide),
+    ]
+    assert dict(mixed("cpu")) == dict.fromkeys(dict(mixed("cuda")), low)
+
+
+def test_autocast_casts_a_trained_weight_once_and_a_frozen_one_each_time() -> None:
+    def casts(*, trained: bool) -> int:
+        net = Builder(replace(TRAINING, precision="amp-fp16"))
+        x = layers.linear(net, net.input((2, 4)), "fc", 4, bias=False)  # casts x and its own weight
+        weight = net.parameter("shared", (4, 4), trainable=trained)
+        x = layers.multiply(net, layers.multiply(net, x, weight), weight)
+        program = built(net, x)
+        return sum(
+            op.kind == "clone" and op.phase == "forward" and op.scope != "loss"
+            for op in program.ops
+        )
+
+    assert casts(trained=True) == 3
+    assert casts(trained=False) == 4
+
+
+def test_the_loss_is_scaled_in_float16_alone() -> None:
+    def scaled(precision: Precision) -> int:
+        program = two_layers(replace(TRAINING, precision=precision), in_place=False)
+        return sum(op.kind == "mul" and op.phase == "forward" for op in program.ops)
+
+    assert [scaled("amp-fp16"), scaled("amp-bf16"), scaled("fp16")] == [1, 0, 0]
 
 
 def updating(how: Implementation) -> list[tuple[str, int]]:

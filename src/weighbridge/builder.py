@@ -51,6 +51,8 @@ class Builder:
         self._scope = ""
         self._calls: list[tuple[int, int]] = []
         self._held: list[tuple[int, int]] = []
+        self._casts: dict[int, Tensor] = {}
+        """Low-precision copies of parameters, by those: autocast makes each once."""
         self._idle = False
         self._phase: Phase = "forward"
         self._ids = 0
@@ -180,12 +182,40 @@ class Builder:
         """
         return self._run(kind, inputs, attributes, in_place=True)
 
+    def operands(self, kind: str, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The tensors in the dtype in which an operator of that kind takes them: cast where autocast does.
+
+        An operator's operands are cast in any case; this is for what is cast before a view is taken of it.
+        """
+        lower = self.workload.autocast
+        rule = rule_of(kind)
+        policy = None if rule is None else rule.autocast(self.workload.backend)
+        if lower is None or policy is None or self._phase != "forward":
+            return tensors
+        dtype = lower if policy == "lower" else "float32"
+        if policy == "widest" and all(tensor.dtype != "float32" for tensor in tensors):
+            dtype = lower
+        return tuple(self._cast(tensor, dtype) for tensor in tensors)
+
+    def _cast(self, tensor: Tensor, dtype: str) -> Tensor:
+        """The tensor in another dtype; of a trainable parameter the one copy that lasts until forward is over."""
+        if tensor.dtype == dtype or tensor.dtype not in ("float32", "float16", "bfloat16"):
+            return tensor
+        if tensor.id in self._casts:
+            return self._casts[tensor.id]
+        (cast,) = self.op("clone", tensor, dtype=dtype)
+        if tensor.role == "parameter" and tensor.trainable and not self._idle:
+            self._casts[tensor.id] = cast
+        return cast
+
     def _run(
         self, kind: str, inputs: tuple[Tensor, ...], attributes: Attributes, *, in_place: bool
     ) -> tuple[Tensor, ...]:
         rule = rule_of(kind)
         if rule is None:
             raise KeyError(f"no operator {kind!r}")
+        if "dtype" not in attributes:  # autocast leaves alone what is asked for
+            inputs = self.operands(kind, *inputs)
         draft = Op(
             kind=kind,
             name=kind,
@@ -263,6 +293,11 @@ class Builder:
                 (result,) = self.op("add", result, further)
         return result
 
+    def _scaled(self, loss: Tensor) -> Tensor:
+        """The loss times the scale that keeps small gradients from vanishing in float16."""
+        with self.module("loss", "Loss"):
+            return self.op("mul", loss)[0]
+
     def _one_loss(self, output: Tensor, chosen: str) -> Tensor:
         shape = output.shape
         if chosen == "mean" or len(shape) < 2:
@@ -273,7 +308,11 @@ class Builder:
             (output.shape[0], *output.shape[2:]), "int64", "input", name="targets"
         )
         self._inputs.append(targets)
-        (scores,) = self.op("log_softmax", output, axis=1)
+        # PyTorch's cross-entropy asks for the logits' own dtype, which on CUDA keeps autocast from widening them
+        # before their logarithm (LossNLL.cpp); the CPU's autocast lists cross-entropy whole.
+        asked = self.workload.autocast is not None and self.workload.backend == "cuda"
+        own: dict[str, AttributeValue] = {"dtype": output.dtype} if asked else {}
+        (scores,) = self.op("log_softmax", output, axis=1, **own)
         return self.op("nll_loss", scores, targets)[0]
 
     def backward(self, loss: Tensor) -> dict[int, Tensor]:
@@ -317,11 +356,16 @@ class Builder:
                 for tensor, want, gradient in zip(op.inputs, wanted, made, strict=True)
                 if want and gradient is not None
             ]
-            for tensor, gradient in handed:
+            for tensor, given in handed:
+                gradient = given
+                if gradient.dtype != tensor.dtype:
+                    (gradient,) = self.op("clone", gradient, dtype=tensor.dtype)
                 earlier = gradients.get(tensor.id)
                 if earlier is not None:
                     (gradient,) = self.op("add", earlier, gradient)
-                elif tensor.role in _LEAVES and sum(g is gradient for _, g in handed) > 1:
+                elif tensor.role in _LEAVES and (
+                    gradient is given and sum(other is given for _, other in handed) > 1
+                ):
                     (gradient,) = self.op("clone", gradient)
                 gradients[tensor.id] = gradient
 
@@ -384,11 +428,16 @@ class Builder:
 
         `loss` is what the workload's loss 'auto' means for this network.
         """
+        region = len(self._ops) - 1  # the last operator under autocast
         if self.workload.training:
             self.workload.check_trained(p.name or "" for p in self._parameters)
             result = self.loss(outputs, loss_weights, usual=loss)
+            region = len(self._ops) - 1  # the last operator under autocast
+            if self.workload.autocast == "float16":
+                result = self._scaled(result)
             with self.holding(result):
                 self.update(self._as_gradients(self.backward(result)))
+        self._held += [(cast.storage, region) for cast in self._casts.values()]
         kept = {t.storage for t in (*self._parameters, *self._buffers, *self._inputs, *outputs)}
         kept |= {t.storage for op in self._ops for t in op.outputs if t.role in _OUTLIVES}
         program = Program(
@@ -411,7 +460,6 @@ class Builder:
 
 
 _NOT_YET = (
-    "precision",
     "no_grad",
     "loss",
     "optimizer",

@@ -93,8 +93,9 @@ def linear(
 
 def multiply(net: Builder, x: Tensor, weight: Tensor, *bias: Tensor) -> Tensor:
     """x (B, ..., n) times the transpose of weight (k, n), plus bias (k): what a linear layer does."""
+    x, weight, *addend = net.operands("matmul", x, weight, *bias)
     (transposed,) = net.op("transpose", weight, order=(1, 0))
-    return net.op("matmul", x, transposed, *bias)[0]
+    return net.op("matmul", x, transposed, *addend)[0]
 
 
 def batch_norm(net: Builder, x: Tensor, name: str) -> Tensor:

@@ -7,7 +7,7 @@ from typing import final
 from ..dims import Shape, halved, product
 from ..program import Op, Tensor
 from ..workload import Backend
-from .base import Cost, Emit, Gradients, Operator, Scratch, need, register
+from .base import Cost, Emit, Gradients, Operator, Policy, Scratch, need, register
 from .kernels import scratch_bytes
 
 
@@ -77,6 +77,9 @@ class Attention(Operator):
 
     kind = "attention"
     family = "attention"
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "lower"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         q, k, v = (tensor.shape for tensor in op.inputs[:3])

@@ -13,9 +13,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
-from ..dims import Formula, Shape, formula, symbolic
+from ..dims import BITS, Formula, Shape, formula, symbolic
 from ..errors import ShapeError
 from ..program import AttributeValue, Op, Tensor
 from ..workload import Backend
@@ -122,6 +122,9 @@ class Emit(Protocol):
 
 Gradients = tuple[Tensor | None, ...]
 
+Policy = Literal["lower", "float32", "widest"]
+"""What autocast casts floating-point operands to: the low precision, float32, or the widest among them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scratch:
@@ -193,6 +196,10 @@ class Operator(ABC):
         """Whether the output shares the first input's storage."""
         return False
 
+    def autocast(self, backend: Backend) -> Policy | None:
+        """In what automatic mixed precision runs it; None: in whatever its operands are in."""
+        return None
+
     @property
     def overwrites(self) -> bool:
         """Whether it may be written over its first input in training: backward does without that."""
@@ -240,6 +247,17 @@ AXIS_NAMES: Mapping[int, tuple[str, ...]] = {
     4: ("B", "c", "M", "N"),
     5: ("B", "c", "D", "M", "N"),
 }
+
+
+def widest(tensors: Iterable[Tensor]) -> str:
+    """The dtype that operands of several have in common: that of the widest, as PyTorch promotes them.
+
+    Tensors without axes do not count beside others.
+    """
+    held = tuple(tensors)
+    counting = [tensor for tensor in held if tensor.shape] or list(held)
+    floating = [tensor.dtype for tensor in counting if tensor.dtype.startswith(("float", "bfloat"))]
+    return max(floating, key=lambda dtype: BITS[dtype]) if floating else held[0].dtype
 
 
 def aligned_axes(shapes: Sequence[Shape]) -> tuple[tuple[str | int, ...], ...]:

@@ -9,7 +9,7 @@ from ..dims import Shape, broadcast, bytes_of, product
 from ..errors import ShapeError
 from ..program import Op, Tensor
 from ..workload import Backend
-from .base import Cost, Emit, Gradients, Operator, Scratch, contraction, need, register
+from .base import Cost, Emit, Gradients, Operator, Policy, Scratch, contraction, need, register
 from .movement import reshaped, sum_to
 
 
@@ -28,6 +28,9 @@ class Matmul(Operator):
     kind = "matmul"
     family = "contraction"
     aten = ("mm", "bmm")
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "lower"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, w = op.inputs[0].shape, op.inputs[1].shape
@@ -273,6 +276,9 @@ class Convolution(Operator):
 
     kind = "convolution"
     family = "contraction"
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "lower"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, w = op.inputs[0].shape, op.inputs[1].shape

@@ -13,7 +13,7 @@ from ..dims import Shape, broadcast, bytes_of
 from ..errors import ShapeError
 from ..program import Op, Tensor
 from ..workload import Backend
-from .base import COMPLEX, Cost, Emit, Gradients, Operator, Scratch, register
+from .base import COMPLEX, Cost, Emit, Gradients, Operator, Policy, Scratch, register, widest
 from .movement import sum_to
 
 Derivative = Callable[[Op, Tensor, Emit], Gradients]
@@ -77,7 +77,10 @@ class Pointwise(Operator):
             raise ShapeError(f"{self.kind}: {error}") from error
 
     def dtypes(self, op: Op) -> tuple[str, ...]:
-        return (self.dtype or op.inputs[0].dtype,)
+        return (self.dtype or (_promoted(op.inputs) if op.inputs else "float32"),)
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "float32" if backend == "cuda" and self.kind in _IN_FLOAT32 else None
 
     def arithmetic(self, op: Op) -> Cost:
         n = sum(tensor.elements for tensor in op.outputs)
@@ -114,6 +117,17 @@ class Pointwise(Operator):
             sum_to(gradient, tensor.shape, emit) if want and gradient is not None else None
             for gradient, tensor, want in zip(made, op.inputs, wanted, strict=True)
         )
+
+
+_IN_FLOAT32 = frozenset({"exp", "log", "pow", "rsqrt", "softplus"})
+"""Functions that lose too much in half precision, as CUDA's autocast lists them."""
+
+
+def _promoted(operands: tuple[Tensor, ...]) -> str:
+    """Half precision beside float32 gives float32; all else is as the first operand is."""
+    if any(tensor.dtype in ("float16", "bfloat16") for tensor in operands):
+        return widest(operands)
+    return operands[0].dtype
 
 
 def _is_complex(op: Op) -> bool:

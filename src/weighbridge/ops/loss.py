@@ -11,7 +11,8 @@ from typing import final
 
 from ..dims import Shape
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, need, register
+from ..workload import Backend
+from .base import Cost, Emit, Gradients, Operator, Policy, need, register
 
 
 def _scored_axes(x: Shape) -> tuple[tuple[str | int, ...], ...]:
@@ -31,6 +32,9 @@ class NegativeLogLikelihood(Operator):
 
     kind = "nll_loss"
     family = "loss"
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "float32"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, targets = op.inputs[0].shape, op.inputs[1].shape
@@ -137,6 +141,9 @@ class PointwiseLoss(Operator):
         self.kind = kind
         self.aten = (kind,)
         self.work = work
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "float32"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return ((),)

@@ -6,7 +6,8 @@ from typing import final
 
 from ..dims import Shape, product
 from ..program import Op, Tensor
-from .base import Cost, Emit, Gradients, Operator, need, register
+from ..workload import Backend
+from .base import Cost, Emit, Gradients, Operator, Policy, need, register, widest
 
 
 @final
@@ -188,6 +189,12 @@ class Concatenate(Operator):
             )
         joined = sum(tensor.shape[axis] for tensor in op.inputs)
         return ((*first[:axis], joined, *first[axis + 1 :]),)
+
+    def dtypes(self, op: Op) -> tuple[str, ...]:
+        return (widest(op.inputs),)
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "widest" if backend == "cpu" else None  # CUDA's takes what there is
 
     def arithmetic(self, op: Op) -> Cost:
         return Cost()

@@ -11,7 +11,8 @@ from typing import final
 
 from ..dims import Shape
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, aligned_axes, need, register
+from ..workload import Backend
+from .base import Cost, Emit, Gradients, Operator, Policy, aligned_axes, need, register
 
 
 def channel_axes(op: Op) -> tuple[tuple[str | int, ...], ...]:
@@ -124,7 +125,10 @@ class BatchNormBackward(Operator):
         return tuple(s for s, want in zip((x, (x[1],), (x[1],)), wanted, strict=True) if want)
 
     def dtypes(self, op: Op) -> tuple[str, ...]:
-        return (op.inputs[0].dtype,) * len(self.shapes(op))
+        weights = op.inputs[2].dtype if op.flag("affine") else op.inputs[0].dtype
+        wanted = _wanted(op, weights=2 * int(op.flag("affine")))
+        made = (op.inputs[0].dtype, weights, weights)
+        return tuple(dtype for dtype, want in zip(made, wanted, strict=True) if want)
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         return channel_axes(op)
@@ -162,6 +166,9 @@ class LayerNorm(Operator):
 
     kind = "layer_norm"
     family = "normalisation"
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "float32" if backend == "cuda" else None
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[0].shape
@@ -204,6 +211,9 @@ class GroupNorm(Operator):
 
     kind = "group_norm"
     family = "normalisation"
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "float32" if backend == "cuda" else None
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[0].shape
@@ -290,6 +300,9 @@ class LocalResponseNorm(Operator):
 
     kind = "local_response_norm"
     family = "normalisation"
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "float32" if backend == "cuda" else None
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[0].shape,)

@@ -6,7 +6,8 @@ from typing import final
 
 from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, need, register
+from ..workload import Backend
+from .base import Cost, Emit, Gradients, Operator, Policy, need, register
 from .movement import reshaped
 
 
@@ -27,6 +28,9 @@ class Reduce(Operator):
     def __init__(self, kind: str, *, aten: tuple[str, ...] = ()) -> None:
         self.kind = kind
         self.aten = aten or (kind,)
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "float32" if backend == "cuda" and self.kind in ("sum", "product", "norm") else None
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[0].shape
@@ -98,7 +102,7 @@ class Scan(Operator):
 class Softmax(Operator):
     """exp(x - max) / sum of exp(x - max) along one axis; or its logarithm.
 
-    Shapes: x -> as x; the attribute `axis`.
+    Shapes: x -> as x; the attribute `axis`; `dtype` where the caller asks for x's own.
     Counts: rows of n: n - 1 comparisons, n subtractions, n exponentials, n - 1 additions, n divisions;
             the logarithm takes one log a row and a subtraction an element instead of the divisions.
     Backward: one operator, from the output.
@@ -109,6 +113,9 @@ class Softmax(Operator):
     def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
         self.kind = kind
         self.aten = aten
+
+    def autocast(self, backend: Backend) -> Policy | None:
+        return "float32" if backend == "cuda" or self.kind == "log_softmax" else None
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[0].shape,)

@@ -104,6 +104,7 @@ def _packed_attention(net: Builder, x: Tensor, name: str) -> Tensor:
             out_weight = net.parameter("weight", (width, width))
             out_bias = net.parameter("bias", (width,))
         (x,) = net.op("transpose", x, order=(1, 0, 2))
+        x, weight, bias = net.operands("matmul", x, weight, bias)
         if batch == 1:  # turned round already
             packed = multiply(net, x, weight, bias)
         else:  # of what is not in order the bias is added afterwards
@@ -115,7 +116,9 @@ def _packed_attention(net: Builder, x: Tensor, name: str) -> Tensor:
         q, k, v = (_heads(net, packed, index) for index in range(3))
         (y, _) = net.op("attention", q, k, v, causal=False)
         (y,) = net.op("transpose", y, order=(2, 0, 1, 3))
-        if batch > 1:
+        # Flash kernels, which half precision runs in, lay their result out as the queries are, turned round.
+        flash = net.workload.backend == "cuda" and y.dtype in ("float16", "bfloat16")
+        if batch > 1 and not flash:
             (y,) = net.op("clone", y)
         (y,) = net.op("reshape", y, shape=(length * batch, width))
         y = multiply(net, y, out_weight, out_bias)

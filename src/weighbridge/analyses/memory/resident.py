@@ -37,8 +37,12 @@ STAYS: frozenset[Category] = frozenset({"parameter", "buffer", "optimizer_state"
 BLAS_HANDLES = 2
 """cuBLAS handles that take a workspace: the main thread's and that of autograd's thread."""
 
-KERNELS = (0.02, 0.05)
-"""By how much the tensors of a step may be fewer or more than predicted: kernels choose their scratch."""
+KERNELS = (0.02, 0.06)
+"""By how much the tensors of a step may be fewer or more than predicted: kernels choose their scratch.
+
+Of 21 published figures of tensors on GPUs none is below its prediction, and the highest is 5.5 % above
+(docs/truth/memory-published.md). What drivers report, contexts included, differs by up to 12 %.
+"""
 
 PROCESS_BYTES = (250 * 2**20, 450 * 2**20, 900 * 2**20)
 """A Python process that has loaded PyTorch, its libraries and a data loader: fewest, usual, most."""
@@ -321,7 +325,8 @@ def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> 
         answer=answer,
         out_of_memory=failure,
         retries=played.stats.num_alloc_retries,
-        basis=f"tensors -{fewer:.0%} to +{more:.0%}, replayed through PyTorch's allocator; the context's range",
+        basis=f"tensors -{fewer:.0%} to +{more:.0%}, around 21 published figures, replayed through PyTorch's allocator; "
+        "the context's range",
     )
 
 

@@ -93,9 +93,9 @@ def figures(found: Resident) -> str:
 
 
 def binding(binds: Binding) -> str:
-    """'saved activations take most: 18.2 GiB, 58 % of the peak, most in layer1 (6.2 GiB)'."""
+    """'most memory goes to saved activations: 18.2 GiB, 58 % of the peak, most in layer1 (6.2 GiB)'."""
     where = f", most in {binds.scope} ({memory(binds.scope_bytes)})" if binds.scope else ""
-    return f"{NAMES[binds.category]} take most: {memory(binds.bytes)}, {percent(binds.share)} of the peak{where}"
+    return f"most memory goes to {NAMES[binds.category]}: {memory(binds.bytes)}, {percent(binds.share)} of the peak{where}"
 
 
 def record(placed: Placed) -> dict[str, Json]:

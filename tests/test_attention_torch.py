@@ -375,7 +375,7 @@ def test_transformers_is_as_it_was_afterwards():
     pytest.importorskip("transformers")
     from transformers import masking_utils
 
-    from weighbridge.frontends.hf import full_sequences
+    from weighbridge.frontends.torch.sequences import full_sequences
 
     before = masking_utils.sliding_window_causal_mask_function
     with full_sequences():

@@ -658,14 +658,14 @@ def test_every_answer_is_taken_back(monkeypatch):
 
     from torch.distributions import Distribution
 
-    from weighbridge.frontends.hf import answers
+    from weighbridge.frontends.torch import sequences
 
     # PyTorch's compiler switches this off for good when anything loads it; here it is on, as without it.
     monkeypatch.setattr(Distribution, "_validate_args", True)
 
     def all_of_them():
         found = []
-        for module, path, _ in answers._ANSWERS:
+        for module, path, _ in sequences._ANSWERS:
             owner = import_module(module)
             for name in path.split("."):
                 owner = getattr(owner, name)
@@ -673,7 +673,7 @@ def test_every_answer_is_taken_back(monkeypatch):
         return found
 
     before = all_of_them()
-    with pytest.raises(KeyError), answers.full_sequences():  # noqa: PT012
+    with pytest.raises(KeyError), sequences.full_sequences():  # noqa: PT012
         assert all(now is not then for now, then in zip(all_of_them(), before, strict=True))
         raise KeyError
     assert all_of_them() == before

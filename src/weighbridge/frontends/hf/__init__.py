@@ -5,8 +5,8 @@ any server. A configuration that brings its own code (`auto_map`) is refused: no
 the user did not write or install.
 
 The rooms: `configurations` reads the file, `architectures` finds the class and builds it, `inputs` knows
-what each kind of forward takes, `answers` says what holds of full sequences where transformers would
-look at values.
+what each kind of forward takes. What holds of full sequences, where transformers would look at values,
+is in `torch/sequences`, since modules of transformers are traced from Python too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from pathlib import Path
 from ...errors import UsageError, WeighError
 from ...program import Program
 from ...workload import Workload
-from .answers import full_sequences as full_sequences
 
 
 def installed() -> bool:
@@ -59,8 +58,8 @@ def read(name: str, workload: Workload) -> Program:
         raise UsageError("transformers is not installed", "try: pip install 'weighbridge[hf]'")
     from ..torch import trace
     from ..torch.building import build
-    from .answers import remarks
     from .architectures import class_of, make, missing_package
+    from .dropped import remarks
     from .inputs import fed
 
     config = configuration(path, record)

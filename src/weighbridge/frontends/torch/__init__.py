@@ -12,7 +12,8 @@ values, for there are none. A network that asks for a value is refused with the 
 The rooms: `twin` copies a module to meta, `inputs` and `loss` feed the step, `scopes` knows which
 module is running, `interception` takes attention and dropout whole and keeps new tensors on meta,
 `recording` writes operators down, `translation` gives them our kinds, operands and attributes,
-`optimizers` updates, `failures` says what went wrong, `tracing` runs it all.
+`sequences` knows what transformers would look at values for, `optimizers` updates, `failures` says what
+went wrong, `tracing` runs it all.
 """
 
 from __future__ import annotations

@@ -19,7 +19,6 @@ from ...program import Module, Program
 from ...program import Tensor as Record
 from ...units import memory, percent
 from ...workload import Workload
-from ..hf import full_sequences
 from .autocast import Autocast, autocast_restored
 from .compiled import uncompiled
 from .failures import OWN_DATA, NeedsDataError, explain
@@ -37,6 +36,7 @@ from .recording import DTYPE_NAMES, Recorder
 from .rungs import META, SEED, SHARE, Real, Rung, available_bytes, peak
 from .scaler import Scaler
 from .scopes import Scopes
+from .sequences import full_sequences
 from .translation.quantisation import unpacked_once
 from .twin import Names, names_of
 

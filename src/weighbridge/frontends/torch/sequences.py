@@ -1,4 +1,4 @@
-"""Answers: what holds of full sequences, where transformers would look at values to find out.
+"""Sequences: what holds of full ones, where transformers would look at values to find out.
 
 Between a plain causal attention and one with an explicit mask, transformers chooses by looking for
 padded or packed sequences in its inputs, and it warns of padding that nobody declared. Without data
@@ -13,9 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ...workload import Workload
-from .configurations import Config, parts
-from .masks import MASKS
+from .windows import MASKS
 
 Answer = Any  # most are functions, one is a setting
 
@@ -62,18 +60,6 @@ _ANSWERS: tuple[tuple[str, str, Callable[[Answer], Answer]], ...] = (
     *MASKS,
 )
 """Module, function or setting in it, and what stands in its place given the thing itself."""
-
-
-_DROPPED = ("layerdrop", "encoder_layerdrop", "decoder_layerdrop", "speech_encoder_layerdrop")
-
-
-def remarks(config: Config, workload: Workload) -> tuple[str, ...]:
-    """What an answer leaves out of a training step: that layers are dropped at random."""
-    rates = (getattr(part, name, 0) for part in parts(config) for name in _DROPPED)
-    rate = max((rate for rate in rates if isinstance(rate, int | float)), default=0)
-    if not workload.training or not rate:
-        return ()
-    return (f"training drops layers at random, at rate {rate:g}: counted with every layer kept",)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Masks of transformers: which keys a layer's queries see, known without reading a mask's values.
+"""Windows of transformers: which keys a layer's queries see, known without reading a mask's values.
 
 transformers describes a mask as a function of a query's and a key's place, and fills a table with it.
 Without data the table is empty, but who asked for it said how far the layer sees: the window of Mistral
@@ -51,7 +51,7 @@ def _noting(tables: Mapping[str, Answer]) -> Mapping[str, Answer]:
             and pattern is not None
             and all(type(o) is int and not o for o in offsets)
         ):
-            from ..torch.masks import note
+            from .masks import note
 
             note(table, pattern)
         return table

@@ -361,19 +361,17 @@ class Report:
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
-        suffix = files.suffix_of(Path(path))
-        if suffix == ".json":
-            content = self.memory_json()
-        elif suffix == ".txt":
-            content = self.memory_screen() + "\n"
-        else:
-            content = files.formed(
+        files.save(
+            path,
+            json=self.memory_json,
+            screen=self.memory_screen,
+            formed=lambda suffix: files.formed(
                 self.memory_sheet(by),
                 suffix,
                 title=title(self.weighing),
                 footing=remarks(self.weighing),
-            )
-        files.write(Path(path), content)
+            ),
+        )
 
     def memory_json(self) -> str:
         """The JSON contract with the curve and what is alive at the peak."""
@@ -449,14 +447,12 @@ class Report:
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
-        suffix = files.suffix_of(Path(path))
-        if suffix == ".json":
-            content = self.to_json()
-        elif suffix == ".txt":
-            content = self.screen(**choice) + "\n"
-        else:
-            content = self._formed(suffix, choice)
-        files.write(Path(path), content)
+        files.save(
+            path,
+            json=self.to_json,
+            screen=lambda: self.screen(**choice),
+            formed=lambda suffix: self._formed(suffix, choice),
+        )
 
     def _formed(self, suffix: str, choice: Choice) -> str:
         if suffix != ".csv":  # what a person reads is folded to what a screen takes
@@ -551,15 +547,15 @@ class ComparisonReport:
         """
         from .reports.comparison import basis, findings
 
-        suffix = files.suffix_of(Path(path))
-        if suffix == ".json":
-            content = self.to_json()
-        elif suffix == ".txt":
-            content = self.screen(by=by) + "\n"
-        else:
-            below = (*findings(self.comparison), basis(self.comparison))
-            content = files.formed(self.sheet(by), suffix, title="Networks compared", footing=below)
-        files.write(Path(path), content)
+        below = (*findings(self.comparison), basis(self.comparison))
+        files.save(
+            path,
+            json=self.to_json,
+            screen=lambda: self.screen(by=by),
+            formed=lambda suffix: files.formed(
+                self.sheet(by), suffix, title="Networks compared", footing=below
+            ),
+        )
 
 
 def compare(

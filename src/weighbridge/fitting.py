@@ -168,13 +168,11 @@ class FitReport:
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
-        suffix = files.suffix_of(Path(path))
-        if suffix == ".json":
-            content = self.to_json()
-        elif suffix == ".txt":
-            content = self.screen() + "\n"
-        else:
-            content = files.formed(
+        files.save(
+            path,
+            json=self.to_json,
+            screen=self.screen,
+            formed=lambda suffix: files.formed(
                 self.sheet(), suffix, title=title(self.weighing), footing=self._below()
-            )
-        files.write(Path(path), content)
+            ),
+        )

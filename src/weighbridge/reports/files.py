@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import UsageError
@@ -43,6 +44,28 @@ def formed(sheet: Sheet, suffix: str, *, title: str, footing: tuple[str, ...]) -
     from . import html
 
     return html.page(sheet, title=title, footing=footing)
+
+
+def save(
+    path: str | Path,
+    *,
+    json: Callable[[], str],
+    screen: Callable[[], str],
+    formed: Callable[[str], str],
+) -> None:
+    """Writes the form that the path's suffix names; `formed` makes those of a sheet, of which it gets the suffix.
+
+    Raises:
+        UsageError: the suffix names no form, or the file cannot be written.
+    """
+    suffix = suffix_of(Path(path))
+    if suffix == ".json":
+        content = json()
+    elif suffix == ".txt":
+        content = screen() + "\n"
+    else:
+        content = formed(suffix)
+    write(Path(path), content)
 
 
 def write(path: Path, content: str) -> None:

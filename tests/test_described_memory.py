@@ -8,7 +8,7 @@ from dataclasses import replace
 from weighbridge import layers
 from weighbridge.analyses.memory.timeline import timeline
 from weighbridge.builder import Builder
-from weighbridge.ops.optimizers import optimizer
+from weighbridge.ops.optimizers import Unscale, optimizer
 from weighbridge.program import Op, Program, Storage, Tensor
 from weighbridge.workload import Backend, Implementation, Precision, Workload
 
@@ -168,6 +168,42 @@ def test_the_loss_is_scaled_in_float16_alone() -> None:
     assert [scaled("amp-fp16"), scaled("amp-bf16"), scaled("fp16")] == [1, 0, 0]
 
 
+def test_gradients_are_scaled_back_by_one_operator() -> None:
+    program = two_layers(replace(TRAINING, precision="amp-fp16"), in_place=False)
+    assert [op.kind for op in program.phase("update")] == ["unscale", "sgd_update", "sgd_update"]
+    # 5*8 + 3*5 = 55 gradients, each multiplied and looked at: is it finite?
+    cost = Unscale().arithmetic(only(program, "unscale", "update"))
+    assert (cost.multiplications, cost.comparisons) == (55, 55)
+    # in place: what is there more than in bfloat16 is one number, the scale
+    half = two_layers(replace(TRAINING, precision="amp-bf16"), in_place=False)
+    assert timeline(program).allocated[-1] - timeline(half).allocated[-1] == 4
+    # without an update they are scaled back all the same, as the loop of the recipe has it
+    bare = two_layers(replace(TRAINING, precision="amp-fp16", optimizer=None), in_place=False)
+    assert [op.kind for op in bare.phase("update")] == ["unscale"]
+
+
+def test_inference_with_autograd_on_holds_the_graph_before() -> None:
+    # x 2*8*4 = 64, weights 160 and 60: 284 throughout. Backward would read x, r (2*5*4 = 40) and the second
+    # weight: with y, 24, that is what the loop still holds of the round before, and what this one leaves.
+    base, graph, y = 284, 40, 24
+    with_graph = replace(INFERENCE, no_grad=False)
+    assert curve(two_layers(with_graph, in_place=False)) == [
+        ("matmul", base + graph + y + 40),  # h
+        ("relu", base + graph + y + 80),  # h, r
+        ("matmul", base + graph + y + 40 + y),  # r stays
+    ]
+    assert timeline(two_layers(with_graph, in_place=False)).kept == base + graph + y
+    assert curve(two_layers(INFERENCE, in_place=False)) == [
+        ("matmul", base + y + 40),
+        ("relu", base + y + 80),
+        ("matmul", base + y + 40 + y),
+    ]
+    assert timeline(two_layers(INFERENCE, in_place=False)).kept == base + y
+    assert [op.kind for op in two_layers(with_graph, in_place=False).ops] == [
+        op.kind for op in two_layers(INFERENCE, in_place=False).ops
+    ]
+
+
 def updating(how: Implementation) -> list[tuple[str, int]]:
     chosen = replace(optimizer("adamw"), implementation=how)
     program = two_layers(replace(TRAINING, optimizer=chosen), in_place=False)
@@ -220,6 +256,8 @@ def relu6(workload: Workload) -> tuple[Tensor, Tensor]:
 def test_what_backward_reads_is_not_written_over() -> None:
     # PyTorch's hardtanh_ copies its input first, since its derivative reads it
     x, y = relu6(TRAINING)
+    assert x.storage != y.storage
+    x, y = relu6(replace(INFERENCE, no_grad=False))  # which keeps it for a backward all the same
     assert x.storage != y.storage
     x, y = relu6(INFERENCE)
     assert x.storage == y.storage

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from weighbridge.errors import UsageError
-from weighbridge.workload import InputSpec, Optimizer, Workload, refuse
+from weighbridge.workload import InputSpec, Optimizer, Workload, refuse_own
 
 
 @pytest.mark.parametrize(
@@ -85,10 +85,11 @@ def test_implementations_of_optimizers():
 
 
 def test_what_is_not_followed_yet_is_refused():
-    refuse(Workload(precision="tf32"), "such networks", ("precision", "backend"))
+    refuse_own(Workload(), "such networks")
+    own = Optimizer(name="Signs", make=list)
     for workload, message in (
-        (Workload(precision="amp-bf16"), "precision amp-bf16 is not yet followed in such networks"),
-        (Workload(backend="cpu"), "backend cpu is not yet followed"),
+        (Workload(loss="max", own_loss=max), "loss max is not yet followed in such networks"),
+        (Workload(mode="training", optimizer=own), "optimizer Signs is not yet followed"),
     ):
         with pytest.raises(UsageError, match=message):
-            refuse(workload, "such networks", ("precision", "backend"))
+            refuse_own(workload, "such networks")

@@ -8,7 +8,7 @@ as a framework would run it, without a framework.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from .program import (
     Tensor,
     with_lifetimes,
 )
-from .workload import Workload, refuse
+from .workload import Workload, refuse_own
 
 
 class Builder:
@@ -39,7 +39,7 @@ class Builder:
     """
 
     def __init__(self, workload: Workload) -> None:
-        refuse(workload, "described networks", _NOT_YET)
+        refuse_own(workload, "described networks")
         self.workload = workload
         self._ops: list[Op] = []
         self._storages: list[Storage] = []
@@ -157,6 +157,11 @@ class Builder:
         """The dotted path of the open module."""
         return self._scope
 
+    @property
+    def _with_graph(self) -> bool:
+        """Whether autograd notes on the way what a backward would need."""
+        return self.workload.training or not self.workload.no_grad
+
     def _path(self, name: str) -> str:
         return f"{self._scope}.{name}" if self._scope else name
 
@@ -236,7 +241,7 @@ class Builder:
         differentiable = self._phase == "forward" and any(
             tensor.id in self._differentiable for tensor in inputs
         )
-        in_place = in_place and (rule.overwrites or not (differentiable and self.workload.training))
+        in_place = in_place and (rule.overwrites or not (differentiable and self._with_graph))
         role: Role = "activation" if self._phase == "forward" else "activation_gradient"
         outputs = []
         for index, (shape, dtype) in enumerate(zip(shapes, rule.dtypes(draft), strict=True)):
@@ -293,10 +298,28 @@ class Builder:
                 (result,) = self.op("add", result, further)
         return result
 
-    def _scaled(self, loss: Tensor) -> Tensor:
+    def _scaled(self, loss: Tensor, scale: Tensor) -> Tensor:
         """The loss times the scale that keeps small gradients from vanishing in float16."""
         with self.module("loss", "Loss"):
-            return self.op("mul", loss)[0]
+            return self.op("mul", loss, scale)[0]
+
+    def _unscaled(self, gradients: Iterable[Tensor]) -> None:
+        """Emits what scales the gradients back, of all parameters at once, in place."""
+        gradients = tuple(gradients)
+        found, inverse = (
+            self._tensor((), "float32", "buffer", name=name)
+            for name in ("found_inf", "inverse_scale")
+        )
+        self._ops.append(
+            Op(
+                kind="unscale",
+                name="unscale_",
+                scope="",
+                phase="update",
+                inputs=(*gradients, found, inverse),
+                outputs=(*gradients, found),
+            )
+        )
 
     def _one_loss(self, output: Tensor, chosen: str) -> Tensor:
         shape = output.shape
@@ -330,6 +353,25 @@ class Builder:
             for parameter in self._parameters
             if parameter.id in gradients
         }
+
+    def _held_by_graph(self, outputs: Iterable[Tensor]) -> frozenset[int]:
+        """The storages that a backward from the outputs would read, which never runs.
+
+        It is emitted to see what its operators read, and taken back.
+        """
+        forward = tuple(self._ops)
+        storages, calls = len(self._storages), len(self._calls)
+        self._phase = "backward"
+        gradients = {
+            output.id: self._tensor(output.shape, output.dtype, "activation_gradient")
+            for output in outputs
+            if output.id in self._differentiable
+        }
+        self._walk_back(forward, gradients)
+        read = {tensor.storage for op in self._ops[len(forward) :] for tensor in op.inputs}
+        del self._ops[len(forward) :], self._storages[storages:], self._calls[calls:]
+        self._phase, self._scope = "forward", ""
+        return frozenset(storage for storage in read if storage < storages)
 
     def _walk_back(self, forward: tuple[Op, ...], gradients: dict[int, Tensor]) -> None:
         """Emits what each operator's rule says of backward, and adds to the gradients by tensor id.
@@ -385,12 +427,14 @@ class Builder:
         return {key: final[tensor.id] for key, tensor in gradients.items()}
 
     def update(self, gradients: dict[int, Tensor]) -> None:
-        """Emits the optimizer's update of every parameter that has a gradient."""
+        """Emits the optimizer's update of every parameter that has a gradient, scaled back where it was scaled."""
         chosen = self.workload.optimizer
+        self._phase = "update"
+        if gradients and self.workload.autocast == "float16":
+            self._unscaled(gradients.values())
         if chosen is None:
             return
         how = optimizers.implementation(chosen, self.workload.backend)
-        self._phase = "update"
         trained = [
             optimizers.Trained(
                 parameter=parameter,
@@ -429,16 +473,21 @@ class Builder:
         `loss` is what the workload's loss 'auto' means for this network.
         """
         region = len(self._ops) - 1  # the last operator under autocast
+        kept = {tensor.storage for tensor in outputs}
         if self.workload.training:
             self.workload.check_trained(p.name or "" for p in self._parameters)
             result = self.loss(outputs, loss_weights, usual=loss)
             region = len(self._ops) - 1  # the last operator under autocast
             if self.workload.autocast == "float16":
-                result = self._scaled(result)
+                scale = self._tensor((), "float32", "buffer", name="loss_scale")
+                kept.add(scale.storage)
+                result = self._scaled(result, scale)
             with self.holding(result):
                 self.update(self._as_gradients(self.backward(result)))
+        elif self._with_graph:
+            kept |= self._held_by_graph(outputs)
         self._held += [(cast.storage, region) for cast in self._casts.values()]
-        kept = {t.storage for t in (*self._parameters, *self._buffers, *self._inputs, *outputs)}
+        kept |= {t.storage for t in (*self._parameters, *self._buffers, *self._inputs)}
         kept |= {t.storage for op in self._ops for t in op.outputs if t.role in _OUTLIVES}
         program = Program(
             network=network,
@@ -459,11 +508,6 @@ class Builder:
         return as_the_loop_has_it(program)
 
 
-_NOT_YET = (
-    "no_grad",
-    "loss",
-    "optimizer",
-)
 _LEAVES = ("parameter", "input")
 _OUTLIVES = ("optimizer_state", "gradient")
 _NOWHERE = -1

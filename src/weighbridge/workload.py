@@ -283,24 +283,20 @@ def check_choice(what: str, value: str, known: Sequence[str]) -> None:
     )
 
 
-def refuse(workload: Workload, by: str, unbuilt: Iterable[str]) -> None:
-    """Refuses what a way of reading networks does not follow yet: fields of a workload, by name.
+def refuse_own(workload: Workload, by: str) -> None:
+    """Refuses a loss or an optimizer that the user wrote, for a way of reading networks without PyTorch.
 
     Raises:
-        UsageError: one of the fields is not as it is by default.
+        UsageError: there is one.
     """
     optimizer = workload.optimizer
-    implementation = "auto" if optimizer is None else optimizer.implementation
-    own = optimizer is not None and optimizer.make is not None
-    asked = {
-        "backend": (workload.backend, workload.backend != "cuda"),
-        "precision": (workload.precision, workload.autocast is not None),
-        "implementation": (implementation, implementation not in ("auto", "single")),
-        "no_grad": (workload.no_grad, not workload.no_grad),
-        "loss": (workload.loss, workload.own_loss is not None),
-        "optimizer": ("" if optimizer is None else optimizer.name, own),
-    }
-    for name in unbuilt:
-        value, unusual = asked[name]
-        if unusual:
+    for name, value, own in (
+        ("loss", workload.loss, workload.own_loss is not None),
+        (
+            "optimizer",
+            "" if optimizer is None else optimizer.name,
+            optimizer is not None and optimizer.make is not None,
+        ),
+    ):
+        if own:
             raise UsageError(f"{name} {value} is not yet followed in {by}", "leave it out")

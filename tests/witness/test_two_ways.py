@@ -19,9 +19,13 @@ from benchmarks.truth import two_ways  # noqa: E402
 
 from weighbridge import layers  # noqa: E402
 from weighbridge.builder import Builder  # noqa: E402
+from weighbridge.frontends import zoo  # noqa: E402
 from weighbridge.frontends.torch import trace  # noqa: E402
+from weighbridge.ops import rule_of  # noqa: E402
+from weighbridge.ops.base import Cost  # noqa: E402
 from weighbridge.ops.optimizers import FUSED, optimizer  # noqa: E402
-from weighbridge.workload import Implementation, InputSpec, Workload  # noqa: E402
+from weighbridge.program import Program  # noqa: E402
+from weighbridge.workload import Implementation, InputSpec, Precision, Workload  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -88,6 +92,26 @@ HALF = [
 def test_peaks_agree_under_autocast(name: str, workload: Workload) -> None:
     pair = two_ways.compare(name, workload)
     assert abs(pair.error) <= CLOSE_IN_HALF, pair.peaks
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vit_b_16", "bert-base"])
+@pytest.mark.parametrize("precision", ["float32", "amp-bf16"])
+def test_peaks_agree_with_autograd_on(name: str, precision: Precision) -> None:
+    """Inference whose outputs hold what a backward would read."""
+    agrees(name, Workload(batch=2, no_grad=False, precision=precision))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_updates_of_scaled_gradients_do_the_same_arithmetic(name: str) -> None:
+    """One operator a parameter and PyTorch's over lists, with gradients scaled back first."""
+    workload = replace(training(name, 2), precision="amp-fp16")
+
+    def updated(program: Program) -> Cost:
+        rules = [(op, rule_of(op.kind)) for op in program.phase("update")]
+        assert rules[0][0].kind == "unscale"
+        return sum((rule.arithmetic(op) for op, rule in rules if rule is not None), start=Cost())
+
+    assert updated(zoo.read("resnet18", workload)) == updated(two_ways.traced("resnet18", workload))
 
 
 @pytest.mark.slow

@@ -20,8 +20,10 @@ from weighbridge.analyses.memory.timeline import timeline  # noqa: E402
 from weighbridge.analyses.parameters import parameters  # noqa: E402
 from weighbridge.errors import UsageError, WeighError  # noqa: E402
 from weighbridge.frontends.torch import trace  # noqa: E402
+from weighbridge.frontends.torch.recording import Recorder  # noqa: E402
 from weighbridge.ops import Cost, rule_of  # noqa: E402
 from weighbridge.ops.optimizers import UPDATES, optimizer  # noqa: E402
+from weighbridge.program import Program  # noqa: E402
 from weighbridge.workload import InputSpec, Optimizer, Workload  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -1011,3 +1013,25 @@ def test_nothing_warns():
 def test_the_costs_of_a_traced_program_are_whole_numbers():
     program = traced(conv_net(), (3, 16, 16), batch=2, mode="training")
     assert all(isinstance(cost, Cost) for cost in op_costs(program))
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_nothing_of_a_step_waits_for_a_collection(mode):
+    """Circles keep a copied network and its program until the collector comes by: the next step then takes more."""
+
+    def living():
+        return Counter(type(each) for each in gc.get_objects())
+
+    model = conv_net()
+    settings = {"optimizer": optimizer("adam")} if mode == "training" else {}
+    gc.collect()
+    gc.disable()
+    try:
+        before = living()
+        program = traced(model, (3, 16, 16), mode=mode, **settings)
+        made = living() - before
+        assert (made[Recorder], made[nn.Conv2d], made[Program]) == (0, 0, 1)
+        del program
+        assert Program not in living() - before
+    finally:
+        gc.enable()

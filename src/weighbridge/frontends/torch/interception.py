@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property
 from types import BuiltinFunctionType, FunctionType, MethodDescriptorType, MethodWrapperType
 from typing import Any
 
@@ -44,6 +44,8 @@ _PLAIN = frozenset({FunctionType, BuiltinFunctionType, MethodDescriptorType, Met
 
 _MOVES: frozenset[object] = frozenset({Tensor.cuda, Tensor.cpu, Tensor.pin_memory})
 
+Handler = Callable[..., object]
+"""Answers a call: takes the interception that saw it, then what the call was given."""
 
 Lowered = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 """What autocast makes of the operands of a call that it would cast, where it is on."""
@@ -79,20 +81,18 @@ class Interception(TorchFunctionMode):
         self.buffers: dict[str, Tensor] = {}
         self._twins: dict[int, tuple[Tensor, Tensor]] = {}
         self.remarks: dict[str, None] = {}  # in the order in which they came up, each once
-        self._higher_order = HigherOrder(
-            recorder, again=lambda: self, beside=self._beside, remark=self.remark
-        )
-        self._handlers: dict[object, Callable[..., object]] = {
-            scaled_dot_product_attention: self._attend,
-            functional.dropout: self._dropout,
-            torch.dropout: lambda x, p, train: self._dropout(x, p, train),
-            functional.multi_head_attention_forward: self._multi_head,
-            Tensor.to: partial(_stay, rung.device),
-            FROM_JAGGED: refused,
-            **{each: partial(self._recurrent, each) for each in NETWORKS},
-            **({} if rung.with_data else {grouped_mm: self._experts}),
+        self._handlers: Mapping[object, Handler] = {
+            **_HANDLERS,
+            **({} if rung.with_data else {grouped_mm: Interception._experts}),
             **(_with_known_places(rung) if isinstance(rung, Known) else {}),
         }
+
+    @cached_property
+    def _higher_order(self) -> HigherOrder:
+        """Made when first needed: it refers back to this, and what is in a circle lives until a collection."""
+        return HigherOrder(
+            self.recorder, again=lambda: self, beside=self._beside, remark=self.remark
+        )
 
     def __torch_function__(
         self,
@@ -114,7 +114,7 @@ class Interception(TorchFunctionMode):
             return args[0]
         handler = self._handlers.get(func)
         if handler is not None:
-            return handler(*args, **kwargs)
+            return handler(self, *args, **kwargs)
         if type(func) not in _PLAIN and isinstance(func, HigherOrderOperator):
             return self._higher_order.run(func, *args, **kwargs)
         return func(*args, **kwargs)
@@ -167,6 +167,15 @@ class Interception(TorchFunctionMode):
     def _recurrent(self, function: Callable[..., object], *args: Any, **kwargs: Any) -> object:
         return run_whole(self.recorder, self.backend, function, *self.lowered(args), **kwargs)
 
+    def _stay(self, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """`tensor.to(...)` with any device read as the network's: dtype and memory format still change."""
+        place = self.rung.device
+        if kwargs.get("device") is not None:
+            kwargs = {**kwargs, "device": place}
+        if args and (isinstance(args[0], str | torch.device) or type(args[0]) is int):
+            args = (place, *args[1:])
+        return tensor.to(*args, **kwargs)
+
     def _multi_head(self, *args: Any, **kwargs: Any) -> object:
         """Multi-head attention calls attention from inside PyTorch, where no mode looks."""
         with _replaced_attention(self._attend):
@@ -198,16 +207,26 @@ def _replaced_attention(attention: Callable[..., Tensor]) -> Iterator[None]:
         functional.scaled_dot_product_attention = before
 
 
-def _stay(place: torch.device, tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """`tensor.to(...)` with any device read as `place`: dtype and memory format still change."""
-    if kwargs.get("device") is not None:
-        kwargs = {**kwargs, "device": place}
-    if args and (isinstance(args[0], str | torch.device) or type(args[0]) is int):
-        args = (place, *args[1:])
-    return tensor.to(*args, **kwargs)
+def _recurrent(function: Callable[..., object]) -> Handler:
+    def run(interception: Interception, *args: Any, **kwargs: Any) -> object:
+        return interception._recurrent(function, *args, **kwargs)
+
+    return run
 
 
-def _with_known_places(rung: Known) -> Mapping[object, Callable[..., object]]:
+_HANDLERS: Mapping[object, Handler] = {
+    scaled_dot_product_attention: Interception._attend,
+    functional.dropout: Interception._dropout,
+    torch.dropout: lambda interception, x, p, train: interception._dropout(x, p, train),
+    functional.multi_head_attention_forward: Interception._multi_head,
+    Tensor.to: Interception._stay,
+    FROM_JAGGED: lambda _, *args, **kwargs: refused(*args, **kwargs),
+    **{each: _recurrent(each) for each in NETWORKS},
+}
+"""What answers a call in PyTorch's place, with data or without."""
+
+
+def _with_known_places(rung: Known) -> Mapping[object, Handler]:
     """Indexing with lists, of which PyTorch makes tensors that pass by the dispatcher."""
 
     def place(index: object) -> object:
@@ -215,10 +234,10 @@ def _with_known_places(rung: Known) -> Mapping[object, Callable[..., object]]:
             return tuple(place(each) for each in index)
         return rung.constructed(torch.tensor, (index,), {}) if isinstance(index, list) else index
 
-    def read(tensor: Tensor, index: object) -> Tensor:
+    def read(_: Interception, tensor: Tensor, index: object) -> Tensor:
         return tensor[place(index)]  # type: ignore[index]
 
-    def write(tensor: Tensor, index: object, value: Any) -> None:
+    def write(_: Interception, tensor: Tensor, index: object, value: Any) -> None:
         tensor[place(index)] = value  # type: ignore[index]
 
     return {Tensor.__getitem__: read, Tensor.__setitem__: write}

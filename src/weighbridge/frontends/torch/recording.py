@@ -13,6 +13,7 @@ import sys
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import compress
 from math import prod
 from typing import Any
@@ -102,6 +103,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._tensors: dict[Key, Tensor] = {}
         self._ids = 0
         self._watches: dict[int, _Watch] = {}
+        # Weakly: with each watch holding this recorder, and it them, all would live until a collection.
+        self._on_free = partial(_freed, weakref.ref(self))
         self._sizes: list[int] = []
         self._births: list[int] = []
         self._deaths: dict[int, int] = {}
@@ -428,7 +431,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _watch(self, values: Values, birth: int, role: Role) -> int:
         storage = values.untyped_storage()
-        watch = _Watch(storage, self._freed)
+        watch = _Watch(storage, self._on_free)
         watch.address, watch.id = storage._cdata, len(self._sizes)
         self._watches[watch.address] = watch
         self._sizes.append(storage.nbytes())
@@ -441,8 +444,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             )
         return watch.id
 
-    def _freed(self, watch: weakref.ref[torch.UntypedStorage]) -> None:
-        assert isinstance(watch, _Watch)
+    def _free(self, watch: _Watch) -> None:
         del self._watches[watch.address]
         self._live -= self._sizes[watch.id]
         self._deaths[watch.id] = len(self.ops) - 1
@@ -468,3 +470,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             Storage(id=id, bytes=size, birth=birth, death=self._deaths.get(id))
             for id, (size, birth) in enumerate(zip(self._sizes, self._births, strict=True))
         )
+
+
+def _freed(recorder: weakref.ref[Recorder], watch: weakref.ref[torch.UntypedStorage]) -> None:
+    """Tells the recorder, if it is still there."""
+    assert isinstance(watch, _Watch)
+    there = recorder()
+    if there is not None:
+        there._free(watch)

@@ -6,6 +6,7 @@ real one is held against the replay in tests/oracles/test_allocator.py.
 
 import pytest
 
+from weighbridge.analyses import memory
 from weighbridge.analyses.memory import (
     Allocate,
     AllocatorSettings,
@@ -575,3 +576,11 @@ def test_devices_that_make_no_sense():
         CachingAllocator(capacity_bytes=0)
     with pytest.raises(UsageError, match="-1 bytes outside the allocator; expected none or more"):
         CachingAllocator(outside_bytes=-1)
+
+
+def test_a_name_that_the_room_does_not_have():
+    assert {"CachingAllocator", "replay"} <= set(memory.__all__)
+    with pytest.raises(
+        AttributeError, match=r"'weighbridge\.analyses\.memory' has no attribute 'reply'"
+    ):
+        memory.reply  # noqa: B018 - the look-up is the test

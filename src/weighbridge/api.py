@@ -5,7 +5,8 @@
     >>> report.parameters.total
     138357544
 
-A :class:`Report` prints as the table, shows as HTML in a notebook, and gives its figures as plain data.
+A :class:`Report` prints as the table, shows as HTML in a notebook, and gives its figures as plain data. What only
+some questions need (devices, the allocator, every report) is loaded when one of them is asked.
 """
 
 from __future__ import annotations
@@ -26,9 +27,6 @@ from typing import (
 from . import frontends
 from .analyses.compute import CONVENTIONS, Compute, Convention, Uncounted
 from .analyses.layers import Layer
-from .analyses.memory.largest import Largest, Placed, Room, largest_batch
-from .analyses.memory.resident import Resident, capacity_of
-from .analyses.memory.timeline import lifetimes
 from .analyses.parameters import Parameters
 from .analyses.space import Space
 from .analyses.weighing import Json, Weighing
@@ -36,13 +34,6 @@ from .errors import UsageError
 from .network import Network
 from .ops import Cost, Operator, rules
 from .program import Phase, Program
-from .reports import files
-from .reports.layers import fitting_depth, layer_sheet
-from .reports.screen import coverage, framed, remarks, screen, title
-from .reports.sheet import Sheet
-from .reports.table import render, written
-from .reports.verdict import record, verdicts
-from .rooms import On, backend, rooms
 from .settings import Inputs, Settings
 from .workload import Workload, check_choice
 
@@ -51,9 +42,14 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from .analyses.comparison import Comparison
+    from .analyses.memory.largest import Largest, Placed, Room
+    from .analyses.memory.resident import Resident
     from .analyses.memory.timeline import Round
     from .analyses.memory.usage import Memory
     from .papers import PaperTable
+    from .reports.sheet import Sheet
+    from .reports.table import Line
+    from .rooms import On
 
 By = Literal["network", "module"]
 MemoryBy = Literal["step", "role", "module", "tensor"]
@@ -110,10 +106,14 @@ def weigh(
         StrictError: `strict`, and an operator has no rule.
     """
     check_choice("convention", convention, tuple(CONVENTIONS))
-    places = () if on is None else rooms(on, context=context, alloc_conf=alloc_conf)
-    kernels = {backend(room.device) for room in places}
-    if len(kernels) == 1 and "backend" not in settings:
-        settings["backend"] = kernels.pop()
+    places: tuple[Room, ...] = ()
+    if on is not None:
+        from .rooms import backend, rooms
+
+        places = rooms(on, context=context, alloc_conf=alloc_conf)
+        kernels = {backend(room.device) for room in places}
+        if len(kernels) == 1 and "backend" not in settings:
+            settings["backend"] = kernels.pop()
     network = Network(model, inputs)
     program = network.program(network.workload(settings))
     weighing = Weighing(program=program, convention=convention)
@@ -181,6 +181,10 @@ class Report:
     @cached_property
     def placed(self) -> tuple[Placed, ...]:
         """The step on each of the devices that were named, with the largest batch that fits there."""
+        if not self._rooms:
+            return ()
+        from .analyses.memory.largest import Placed
+
         return tuple(
             Placed(
                 resident=self._resident(room),
@@ -197,6 +201,8 @@ class Report:
         Raises:
             UsageError: there is no such device, several are named, or nobody says how much memory it has.
         """
+        from .analyses.memory.resident import capacity_of
+
         room = _one(on, context, alloc_conf)
         capacity_of(room.device)
         return self._resident(room)
@@ -218,15 +224,22 @@ class Report:
         return self.largest_batch(on, context=context, alloc_conf=alloc_conf).size
 
     def _resident(self, room: Room) -> Resident:
+        from .analyses.memory.timeline import lifetimes
+        from .rooms import backend
+
         if backend(room.device) == self.workload.backend or self._network.fixed:
             return room.resident(self.memory.lifetimes)
         program = self._network.program(self._workload_on(room))
         return room.resident(lifetimes(program))
 
     def _largest(self, room: Room) -> Largest:
+        from .analyses.memory.largest import largest_batch
+
         return largest_batch(self._network.program, self._workload_on(room), room)
 
     def _workload_on(self, room: Room) -> Workload:
+        from .rooms import backend
+
         return replace(self.workload, backend=backend(room.device))
 
     @property
@@ -273,6 +286,8 @@ class Report:
                     "leave out by='operator', or columns and formulas",
                 )
             return operator_sheet(self.weighing)
+        from .reports.layers import layer_sheet
+
         return layer_sheet(
             self.weighing, depth=depth, columns=columns, formulas=formulas, merge=not each
         )
@@ -291,6 +306,8 @@ class Report:
         Raises:
             UsageError: there is no such column.
         """
+        from .reports.table import render, written
+
         sheet = self.sheet(
             depth=self._depth(depth, each), each=each, columns=columns, formulas=formulas
         )
@@ -308,22 +325,33 @@ class Report:
         color: bool = False,
     ) -> str:
         """Everything that `weigh NETWORK` prints."""
+        from .reports.screen import screen
+
         sheet = self.sheet(
             depth=self._depth(depth, each), each=each, columns=columns, formulas=formulas, by=by
         )
-        above = verdicts(self.placed, width=width)
+        above = self._verdicts(width)
         return screen(self.weighing, sheet, above=above, width=width, color=color)
+
+    def _verdicts(self, width: int | None) -> tuple[Line, ...]:
+        if not self._rooms:
+            return ()
+        from .reports.verdict import verdicts
+
+        return verdicts(self.placed, width=width)
 
     def tree(
         self, *, depth: int | None = None, width: int | None = None, color: bool = False
     ) -> str:
         """The module tree as `repr(model)` shows it, with each module's parameters and operations."""
+        from .reports.screen import framed
         from .reports.tree import tree
 
         return framed(self.weighing, tree(self.weighing, depth=depth), width=width, color=color)
 
     def space_screen(self, *, width: int | None = None, color: bool = False) -> str:
         """Space in every precision, by both textbook accountings, every optimizer and learning rule."""
+        from .reports.screen import framed
         from .reports.space import space
 
         return framed(self.weighing, space(self.weighing, width=width), width=width, color=color)
@@ -349,9 +377,10 @@ class Report:
     ) -> str:
         """Everything that `weigh memory NETWORK` prints; `step` None shows the step with the peak."""
         from .reports import memory
+        from .reports.screen import framed
 
         body = memory.screen(self.weighing, round=step, depth=depth, width=width)
-        above = verdicts(self.placed, width=width)
+        above = self._verdicts(width)
         body = (*above, (), *body) if above else body
         return framed(self.weighing, body, width=width, color=color)
 
@@ -361,6 +390,9 @@ class Report:
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
+        from .reports import files
+        from .reports.screen import remarks, title
+
         files.save(
             path,
             json=self.memory_json,
@@ -386,10 +418,13 @@ class Report:
         return self.screen()
 
     def __repr__(self) -> str:
+        from .reports.screen import coverage
+
         return f"<weighbridge.Report of {self.network}: {coverage(self.weighing)}>"
 
     def _repr_html_(self) -> str:
         from .reports import html
+        from .reports.screen import remarks, title
 
         sheet = self.sheet(depth=self._depth(None, each=False), each=False)
         return html.render(sheet, title=title(self.weighing), footing=remarks(self.weighing))
@@ -403,11 +438,11 @@ class Report:
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract `weighbridge/1` as plain data."""
         whole = self.weighing.to_dict()
-        return (
-            {**whole, "devices": [record(placed) for placed in self.placed]}
-            if self._rooms
-            else whole
-        )
+        if not self._rooms:
+            return whole
+        from .reports.verdict import record
+
+        return {**whole, "devices": [record(placed) for placed in self.placed]}
 
     def to_json(self) -> str:
         """The JSON contract as text; every count a whole number in full."""
@@ -447,6 +482,8 @@ class Report:
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
+        from .reports import files
+
         files.save(
             path,
             json=self.to_json,
@@ -455,6 +492,9 @@ class Report:
         )
 
     def _formed(self, suffix: str, choice: Choice) -> str:
+        from .reports import files
+        from .reports.screen import remarks, title
+
         if suffix != ".csv":  # what a person reads is folded to what a screen takes
             each = choice.get("each", False)
             choice = {**choice, "each": each, "depth": self._depth(choice.get("depth"), each)}
@@ -466,7 +506,11 @@ class Report:
         )
 
     def _depth(self, depth: int | None, each: bool) -> int | None:
-        return fitting_depth(self.weighing, merge=not each) if depth is None else depth
+        if depth is not None:
+            return depth
+        from .reports.layers import fitting_depth
+
+        return fitting_depth(self.weighing, merge=not each)
 
 
 def _one(on: On, context: str | int | None, alloc_conf: str | None) -> Room:
@@ -475,6 +519,8 @@ def _one(on: On, context: str | int | None, alloc_conf: str | None) -> Room:
     Raises:
         UsageError: there is no such device, or several are named.
     """
+    from .rooms import rooms
+
     room, *others = rooms(on, context=context, alloc_conf=alloc_conf)
     if others:
         raise UsageError(
@@ -545,6 +591,7 @@ class ComparisonReport:
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
+        from .reports import files
         from .reports.comparison import basis, findings
 
         below = (*findings(self.comparison), basis(self.comparison))

@@ -12,7 +12,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, final
 
 from . import frontends
-from .analyses.memory.checkpointing import blocks_checkpointed
 from .errors import UsageError
 from .program import Program
 from .settings import Inputs, Settings, examples, workload
@@ -82,6 +81,8 @@ class Network:
         program = self._read[key]
         if asked.checkpointing == "none":
             return program
+        from .analyses.memory.checkpointing import blocks_checkpointed
+
         program = blocks_checkpointed(program)
         return replace(program, workload=replace(program.workload, checkpointing="blocks"))
 

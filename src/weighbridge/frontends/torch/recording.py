@@ -2,8 +2,8 @@
 
 This is the hot path: a network runs tens of thousands of operators, so that what can be known of an
 operator before it runs is looked up once, and a tensor seen before is found by a key, not described
-again. A tensor is a view of a storage: the key is the storage, the shape, the dtype, the offset and
-the strides.
+again. A tensor is a view of a storage: the key is the storage, and the form in which it is seen, which is
+the shape, the dtype, the offset and the strides. What is known of a storage's tensors goes with it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _COMPILER = "torch._dynamo"
 
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense.default
 
-Key = tuple[int, torch.Size, torch.dtype, int | torch.SymInt, tuple[int, ...]]
+Form = tuple[torch.Size, torch.dtype, int | torch.SymInt, tuple[int, ...]]
 
 
 class MemoryLimitError(Exception):
@@ -65,11 +65,45 @@ def _kept(results: object, kept: Iterable[bool]) -> Iterable[object]:
 
 
 class _Watch(weakref.ref[torch.UntypedStorage]):
-    """Tells when a storage is freed, and which one it was."""
+    """A storage that lives: which one it is, and the tensors seen in it by their forms. Tells when it is freed.
 
-    __slots__ = ("address", "id")
+    Most storages are seen in one form only, `form`, as `tensor`; a table for each would take more than all else.
+    """
+
+    __slots__ = ("address", "form", "id", "others", "tensor")
     address: int
     id: int
+    form: Form | None
+    tensor: Tensor | None
+    others: dict[Form, Tensor] | None
+
+    def known(self, form: Form) -> Tensor | None:
+        if self.form == form:
+            return self.tensor
+        return None if self.others is None else self.others.get(form)
+
+    def knows(self, form: Form, tensor: Tensor | None) -> None:
+        """From now on the storage is this tensor in that form, or none that is known."""
+        if self.form is None or self.form == form:
+            self.form, self.tensor = form, tensor
+            return
+        if self.others is None:
+            self.others = {}
+        if tensor is None:
+            self.others.pop(form, None)
+        else:
+            self.others[form] = tensor
+
+    @property
+    def tensors(self) -> Iterator[Tensor]:
+        if self.tensor is not None:
+            yield self.tensor
+        if self.others is not None:
+            yield from self.others.values()
+
+
+def _form(values: Values) -> Form:
+    return values.shape, values.dtype, values.storage_offset(), values.stride()
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -100,7 +134,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._failure: tuple[Exception, OpOverload] | None = None
         self._muted = 0
         self._stepping = False
-        self._tensors: dict[Key, Tensor] = {}
+        self._shapes: dict[
+            tuple[int, ...], tuple[int, ...]
+        ] = {}  # each once: networks repeat themselves
         self._ids = 0
         self._watches: dict[int, _Watch] = {}
         # Weakly: with each watch holding this recorder, and it them, all would live until a collection.
@@ -323,16 +359,15 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def tensor(self, values: Values) -> Tensor:
         """The record of a tensor that an operator reads."""
-        storage = self._storage(values)
         # What nobody made while we watched was there before: a constant of the user's.
-        return self._describe(values, storage, birth=-1, role="buffer")
+        return self._describe(values, self._watched(values), birth=-1, role="buffer")
 
     def _made(self, values: Values, role: Role, *, anew: bool = False) -> Tensor:
         """The record of a tensor that the next operator makes; `anew` where it was written over."""
-        storage = self._storage(values)
-        if anew and storage is not None and self._roles[storage] not in _KEPT:
-            self._tensors.pop(self._key(values, storage), None)
-        return self._describe(values, storage, birth=len(self.ops), role=role)
+        watch = self._watched(values)
+        if anew and watch is not None and self._roles[watch.id] not in _KEPT:
+            watch.knows(_form(values), None)
+        return self._describe(values, watch, birth=len(self.ops), role=role)
 
     def declare(
         self,
@@ -344,14 +379,11 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         owner: str | None = None,
     ) -> Tensor:
         """A tensor with a name, there before the step begins; `owner` is the module updated with it."""
-        storage = self._storage(values)
-        if storage is not None:
-            key = self._key(values, storage)
-            if key in self._tensors:
-                return self._tensors[key]
-        tensor = self._describe(
-            values, storage, birth=-1, role=role, name=name, trainable=trainable
-        )
+        watch = self._watched(values)
+        known = None if watch is None else watch.known(_form(values))
+        if known is not None:
+            return known
+        tensor = self._describe(values, watch, birth=-1, role=role, name=name, trainable=trainable)
         if owner is not None:
             self._owners[tensor.storage] = owner
         return tensor
@@ -373,7 +405,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def knows(self, values: Values) -> bool:
         """Whether the tensor's storage was seen in this step."""
-        return self._storage(values) is not None
+        return self._watched(values) is not None
 
     def leave_to_host(self, values: Values) -> None:
         """Says that a tensor is a counter of the host's, also where the network lives there."""
@@ -386,53 +418,51 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def _describe(
         self,
         values: Values,
-        storage: int | None,
+        watch: _Watch | None,
         *,
         birth: int,
         role: Role,
         name: str | None = None,
         trainable: bool = False,
     ) -> Tensor:
-        if storage is None:
-            storage = self._watch(values, birth, role)
-        key = self._key(values, storage)
-        known = self._tensors.get(key)
+        if watch is None:
+            watch = self._watch(values, birth, role)
+        form = _form(values)
+        known = watch.known(form)
         if known is not None:
             return known
+        shape = self._shapes.get(form[0])
+        if shape is None:
+            shape = tuple(form[0])
+            self._shapes[shape] = shape
         tensor = Tensor(
             id=self._ids,
-            shape=tuple(key[1]),
-            dtype=DTYPE_NAMES[key[2]],
-            role=self._roles[storage],
-            storage=storage,
+            shape=shape,
+            dtype=DTYPE_NAMES[form[1]],
+            role=self._roles[watch.id],
+            storage=watch.id,
             name=name,
             trainable=trainable,
         )
         self._ids += 1
-        self._tensors[key] = tensor
+        watch.knows(form, tensor)
         return tensor
-
-    @staticmethod
-    def _key(values: Values, storage: int) -> Key:
-        return (
-            storage,
-            values.shape,
-            values.dtype,
-            values.storage_offset(),
-            values.stride(),
-        )
 
     # -- storages --------------------------------------------------------------------------------
 
-    def _storage(self, values: Values) -> int | None:
+    def storage(self, values: Values) -> int | None:
         """The id of the tensor's storage, None where it was not seen before."""
-        watch = self._watches.get(values.untyped_storage()._cdata)
+        watch = self._watched(values)
         return None if watch is None else watch.id
 
-    def _watch(self, values: Values, birth: int, role: Role) -> int:
+    def _watched(self, values: Values) -> _Watch | None:
+        return self._watches.get(values.untyped_storage()._cdata)
+
+    def _watch(self, values: Values, birth: int, role: Role) -> _Watch:
         storage = values.untyped_storage()
         watch = _Watch(storage, self._on_free)
         watch.address, watch.id = storage._cdata, len(self._sizes)
+        watch.form = watch.tensor = watch.others = None
         self._watches[watch.address] = watch
         self._sizes.append(storage.nbytes())
         self._births.append(birth)
@@ -442,7 +472,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             raise MemoryLimitError(
                 f"its tensors take {memory(self._live)}, more than {memory(self.limit)}"
             )
-        return watch.id
+        return watch
 
     def _free(self, watch: _Watch) -> None:
         del self._watches[watch.address]
@@ -460,9 +490,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             for tensor in (*op.inputs, *op.outputs):
                 if tensor.storage in storages:
                     object.__setattr__(tensor, "role", role)
-        for tensor in self._tensors.values():
-            if tensor.storage in storages:
-                object.__setattr__(tensor, "role", role)
+        for watch in self._watches.values():
+            if watch.id in storages:
+                for tensor in watch.tensors:
+                    object.__setattr__(tensor, "role", role)
 
     def storages(self) -> tuple[Storage, ...]:
         """Every storage seen, with the operators between which it lived."""

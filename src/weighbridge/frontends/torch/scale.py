@@ -127,7 +127,7 @@ class _Watcher(Recorder):  # type: ignore[no-untyped-call]
 
     def tensor(self, values: Values) -> Tensor:
         """The record of a tensor that an operator reads; one that was there before is given a name."""
-        return super().tensor(values) if self._storage(values) is not None else self._met(values)
+        return super().tensor(values) if self.knows(values) else self._met(values)
 
     def _met(self, values: Values) -> Tensor:
         name = self.scopes.tensor_names.get(id(values), "")
@@ -155,12 +155,12 @@ class _Watcher(Recorder):  # type: ignore[no-untyped-call]
             for name, values in module.named_parameters(recurse=False):
                 if is_wrapped(values):
                     continue  # what it is made of is seen when it is used
-                if self._storage(values) is None:
+                if not self.knows(values):
                     self._parameter(values, prefix + name)
                 if values.grad is not None:
                     self._hold("gradient", values.grad)
             for name, buffer in module.named_buffers(recurse=False):
-                if self._storage(buffer) is None:
+                if not self.knows(buffer):
                     record = self.declare(buffer, "buffer", name=prefix + name)
                     self.buffers[record.id] = record
 
@@ -179,7 +179,7 @@ class _Watcher(Recorder):  # type: ignore[no-untyped-call]
                         self.own(state, owner)
 
     def _hold(self, role: str, values: Values) -> None:
-        storage = self._storage(values)
+        storage = self.storage(values)
         if storage is None:  # it was there before
             record = self.declare(values, "optimizer_state", name=role)
             storage = record.storage

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from ....ops import rule_of, spellings
+from ....program import Attributes
 from . import (
     attention,
     contraction,
@@ -140,6 +141,10 @@ def _written(func: OpOverload) -> tuple[tuple[int, str], ...]:
     )
 
 
+_NO_ATTRIBUTES: Attributes = {}
+"""One for all operators that have none."""
+
+
 def _handling(namespace: str, plain: str) -> Handling:
     if namespace in ("prim", "profiler") or plain in _IGNORED:
         return Handling.IGNORED
@@ -155,7 +160,7 @@ def _reader(
         return lambda args, kwargs: special(*args, **kwargs)
     if special is not None:
         return lambda args, kwargs: special(*args, **_without(outs, kwargs))
-    return lambda args, kwargs: Reading(kind, _operands(args, kwargs), {})
+    return lambda args, kwargs: Reading(kind, _operands(args, kwargs), _NO_ATTRIBUTES)
 
 
 def _unknown(func: OpOverload, kind: str) -> Callable[[tuple[Any, ...], dict[str, Any]], Reading]:

@@ -325,7 +325,7 @@ def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> 
         answer=answer,
         out_of_memory=failure,
         retries=played.stats.num_alloc_retries,
-        basis=f"tensors -{fewer:.0%} to +{more:.0%}, 37 of 46 published figures within, replayed through PyTorch's allocator; "
+        basis=f"tensors -{fewer:.0%} to +{more:.0%}, with 37 of 46 published in it, replayed through PyTorch's allocator; "
         "the context's range",
     )
 

@@ -204,6 +204,30 @@ def test_inference_with_autograd_on_holds_the_graph_before() -> None:
     ]
 
 
+def test_an_output_that_the_loss_does_not_read_holds_its_graph() -> None:
+    # Two heads of 8 -> 3, of which the loss takes one. In bfloat16 each has a cast of x, 2*8*2 = 32 bytes, for the
+    # gradient of its weight (the weight's own cast is for that of x, which nobody wants). Backward frees what the
+    # first kept and never comes to the second.
+    def heads(weights: tuple[float, ...]) -> Program:
+        net = Builder(replace(TRAINING, precision="amp-bf16"))
+        x = net.input((2, 8))
+        first, second = (layers.linear(net, x, name, 3, bias=False) for name in ("a", "b"))
+        return net.build(
+            network="n", source="t", frontend="t", outputs=(first, second), loss_weights=weights
+        )
+
+    def left_by(program: Program, name: str) -> list[int]:
+        made = {t.storage for op in program.ops if op.scope == name for t in op.outputs}
+        return [
+            s.bytes for s in program.storages if s.id in made and s.birth > 0 and s.death is None
+        ]
+
+    # of a head that is trained the output, 2*3*2, and the gradient, 3*8*4, stay
+    assert left_by(heads((1, 1)), "b") == [12, 96]
+    assert left_by(heads((1, 0)), "a") == [12, 96]
+    assert left_by(heads((1, 0)), "b") == [32, 12]
+
+
 def updating(how: Implementation) -> list[tuple[str, int]]:
     chosen = replace(optimizer("adamw"), implementation=how)
     program = two_layers(replace(TRAINING, optimizer=chosen), in_place=False)

@@ -328,6 +328,7 @@ def test_json_and_files(tight, tmp_path):
         ),
         (("--on", "24GiB", "--batch", "0"), "the batch has 0, and a size is at least 1"),
         (("--on", "24GiB", "--train", "adamx"), "no optimizer is called 'adamx'"),
+        (("--on", "24GiB", "--train", "sgd", "--nesterov"), "nesterov needs a momentum"),
         (("--on", "24GiB", "--train", "adam", "--momentum", "0.9"), "adam has no momentum"),
         (
             ("--on", "24GiB", "--alloc-conf", "max_split_size_mb:1"),
@@ -339,6 +340,85 @@ def test_the_command_refuses_in_one_message(arguments, message):
     result = CliRunner().invoke(main, ["fit", "lenet5", *arguments], prog_name="weigh")
     assert result.exit_code == 2
     assert message in result.output
+
+
+MINE = """
+import torch
+
+class Layer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(4, 4)
+
+class Choice(Layer):
+    def forward(self, x):
+        return {"best": [self.fc(x).argmax(-1)]}
+
+class Odd(Layer):
+    def forward(self, x):
+        if len(x) % 2:
+            x = self.fc(x)
+        return self.fc(x)
+
+def rash(params):
+    return torch.optim.SGD(params, lr=-1)
+"""
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    ("network", "arguments", "messages"),
+    [
+        (
+            "Choice",
+            ("--train", "sgd"),
+            ("no floating-point tensor to take a loss of", "--loss file.py:function"),
+        ),
+        (
+            "Odd",
+            ("--train", "{file}:rash"),
+            (":rash makes no optimizer of 2 parameters: ValueError: Invalid learning rate: -1",),
+        ),
+    ],
+)
+def test_the_command_refuses_a_network_of_ones_own(tmp_path, network, arguments, messages):
+    pytest.importorskip("torch")
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    told = [argument.format(file=path) for argument in arguments]
+    result = CliRunner().invoke(
+        main,
+        ["fit", f"{path}:{network}", "--input", "4", "--on", "24GiB", *told],
+        prog_name="weigh",
+    )
+    assert result.exit_code in (1, 2)
+    for message in messages:
+        assert message in result.output
+
+
+@pytest.mark.torch
+def test_the_command_says_that_operators_change_with_the_batch(tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "mine.py"
+    path.write_text(MINE)
+    shown = CliRunner().invoke(
+        main,
+        ["fit", f"{path}:Odd", "--input", "4", "--on", "cpu:3GiB", "--train", "sgd"],
+        prog_name="weigh",
+    )
+    assert shown.exit_code == 0, shown.output
+    text = " ".join(shown.output.split())
+    assert "fits CPU, 3.00 GiB" in text
+    assert "each batch was built, since it runs" in text
+
+
+def test_a_device_that_its_context_fills_says_so():
+    shown = CliRunner().invoke(main, ["fit", "lenet5", "--on", "256MiB"], prog_name="weigh").output
+    text = " ".join(shown.split())
+    assert "does not fit 256 MiB" in text
+    assert "what is taken beside tensors, ~572 MiB, between 274 MiB and" in text
+    assert "is more than there is" in text
+    assert "PyTorch would say" not in text
 
 
 def test_a_program_is_refused():

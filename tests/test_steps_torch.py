@@ -138,11 +138,24 @@ def test_a_rule_that_pytorch_has_not():
     assert [op.kind for op in program.phase("update")] == ["mul", "add", "negative", "add"]
 
 
+class Rash(torch.optim.SGD):
+    """Has settings that PyTorch refuses."""
+
+    def __init__(self, params):
+        super().__init__(params, lr=-1)
+
+
 def test_what_makes_no_optimizer():
     with pytest.raises(
         WeighError, match=r"makes list of parameters, and a torch\.optim\.Optimizer is wanted"
     ):
         weigh(nn.Linear(8, 4), (8,), train=list)
+    with pytest.raises(
+        UsageError,
+        match="Rash makes no optimizer of 2 parameters: ValueError: Invalid learning rate: -1",
+    ) as caught:
+        weigh(nn.Linear(8, 4), (8,), train=Rash)
+    assert "super().__init__(params, lr=-1)" in caught.value.hints[-1]
     with pytest.raises(UsageError, match="momentum with an optimizer of your own"):
         weigh(nn.Linear(8, 4), (8,), train=Signs, momentum=0.9)
     with pytest.raises(

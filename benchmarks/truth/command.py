@@ -13,30 +13,28 @@ SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "cpu": cpu.sheet,
     "megatron": megatron.sheet,
     "published": published.sheet,
+    "two-ways": two_ways.sheet,
 }
 
 
 def main(arguments: list[str]) -> None:
     """Makes the comparisons that are named, all of them without a name."""
-    names = (*SHEETS, "two-ways")
     parser = argparse.ArgumentParser(prog="python -m benchmarks truth")
-    parser.add_argument("names", nargs="*", metavar="|".join(names))
+    parser.add_argument("names", nargs="*", metavar="|".join(SHEETS))
     parser.add_argument("--only", default="", help="rows whose name contains this")
     parser.add_argument("--pages", type=Path, help="a folder to write a Markdown page each into")
     chosen = parser.parse_args(arguments)
-    unknown = [name for name in chosen.names if name not in names]
+    unknown = [name for name in chosen.names if name not in SHEETS]
     if unknown:
-        parser.error(f"no comparison {unknown[0]!r}; there are: {', '.join(names)}")
+        parser.error(f"no comparison {unknown[0]!r}; there are: {', '.join(SHEETS)}")
     for name, make in SHEETS.items():
         if name not in (chosen.names or SHEETS):
             continue
         sheet = make(chosen.only)
         if sheet is None:
-            print(f"{name}: the published tables are not here")
+            print(f"{name}: nothing to compare here")
             continue
         sheet.show()
         if chosen.pages is not None:
             chosen.pages.mkdir(parents=True, exist_ok=True)
             (chosen.pages / f"memory-{name}.md").write_text(sheet.markdown(), encoding="utf-8")
-    if "two-ways" in (chosen.names or names):
-        two_ways.main()

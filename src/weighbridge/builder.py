@@ -57,6 +57,8 @@ class Builder:
         self._phase: Phase = "forward"
         self._ids = 0
         self._differentiable: set[int] = set()
+        self._reached: set[int] = set()
+        """The tensors that have a gradient."""
 
     # -- tensors ---------------------------------------------------------------------------------
 
@@ -347,6 +349,7 @@ class Builder:
         gradients: dict[int, Tensor] = {loss.id: seed}
         with self.holding(seed):
             self._walk_back(forward, gradients)
+        self._reached.update(gradients)
         self._scope = ""
         return {
             parameter.id: gradients[parameter.id]
@@ -355,22 +358,26 @@ class Builder:
         }
 
     def _held_by_graph(self, outputs: Iterable[Tensor]) -> frozenset[int]:
-        """The storages that a backward from the outputs would read, which never runs.
+        """The storages that a backward from the outputs would read and that never runs: autograd keeps them.
 
-        It is emitted to see what its operators read, and taken back.
+        In inference none runs, in training none of what the loss does not depend on. It is emitted to see what
+        its operators read, and taken back.
         """
-        forward = tuple(self._ops)
-        storages, calls = len(self._storages), len(self._calls)
+        unread = tuple(
+            op
+            for op in self._ops
+            if op.phase == "forward" and not any(t.id in self._reached for t in op.outputs)
+        )
+        ops, storages, calls = len(self._ops), len(self._storages), len(self._calls)
         self._phase = "backward"
         gradients = {
             output.id: self._tensor(output.shape, output.dtype, "activation_gradient")
             for output in outputs
-            if output.id in self._differentiable
+            if output.id in self._differentiable - self._reached
         }
-        self._walk_back(forward, gradients)
-        read = {tensor.storage for op in self._ops[len(forward) :] for tensor in op.inputs}
-        del self._ops[len(forward) :], self._storages[storages:], self._calls[calls:]
-        self._phase, self._scope = "forward", ""
+        self._walk_back(unread, gradients)
+        read = {tensor.storage for op in self._ops[ops:] for tensor in op.inputs}
+        del self._ops[ops:], self._storages[storages:], self._calls[calls:]
         return frozenset(storage for storage in read if storage < storages)
 
     def _walk_back(self, forward: tuple[Op, ...], gradients: dict[int, Tensor]) -> None:
@@ -484,7 +491,7 @@ class Builder:
                 result = self._scaled(result, scale)
             with self.holding(result):
                 self.update(self._as_gradients(self.backward(result)))
-        elif self._with_graph:
+        if self._with_graph:
             kept |= self._held_by_graph(outputs)
         self._held += [(cast.storage, region) for cast in self._casts.values()]
         kept |= {t.storage for t in (*self._parameters, *self._buffers, *self._inputs)}

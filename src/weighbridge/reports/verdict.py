@@ -32,7 +32,11 @@ def _verdict(placed: Placed, width: int | None) -> tuple[Line, ...]:
         below.append(
             "fits only as cached memory is given back, for which the allocator waits: it will be slower"
         )
-    if placed.largest is not None and placed.largest.binds is not None:
+    if found.leaves_none:
+        below.append(
+            f"what is taken beside tensors, {between(found.outside)}, is more than there is"
+        )
+    elif placed.largest is not None and placed.largest.binds is not None:
         below.append(f"at batch 1 {binding(placed.largest.binds)}")
     if placed.largest is not None and placed.largest.direct is not None:
         below.append(f"each batch was built, since {placed.largest.direct}")

@@ -99,6 +99,11 @@ class Resident:
             return 0.0
         return 1 - self.allocated.expected / self.reserved.expected
 
+    @property
+    def leaves_none(self) -> bool:
+        """Whether what is taken beside tensors is more than the device has."""
+        return self.capacity_bytes is not None and self.outside.expected > self.capacity_bytes
+
     def __bool__(self) -> bool:
         """Whether it surely fits: `if report.fits("a100-80gb"): ...`."""
         return self.answer == "fits"
@@ -323,7 +328,7 @@ def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> 
         outside=outside,
         total=total,
         answer=answer,
-        out_of_memory=failure,
+        out_of_memory=None if capacity is not None and outside.expected > capacity else failure,
         retries=played.stats.num_alloc_retries,
         basis=f"tensors -{fewer:.0%} to +{more:.0%}, with 37 of 46 published in it, replayed through PyTorch's allocator; "
         "the context's range",

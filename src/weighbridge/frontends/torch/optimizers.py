@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ...errors import UsageError
 from ...ops.optimizers import implementation, optimizer_states, update
 from ...workload import Backend, Implementation, Optimizer
+from .failures import first_line, user_lines
 from .recording import Recorder
 
 CLASSES: Mapping[str, str] = {
@@ -99,9 +100,15 @@ def _own_optimizer(
     """What the user makes of the parameters, which chooses its implementation as on the backend.
 
     Raises:
-        UsageError: it is no optimizer.
+        UsageError: it rejects its arguments, or is no optimizer.
     """
-    made = make(trained)
+    try:
+        made = make(trained)
+    except Exception as error:
+        raise UsageError(
+            f"{name} makes no optimizer of {len(trained)} parameters: {first_line(error)}",
+            *user_lines(error.__traceback__),
+        ) from error
     if not isinstance(made, torch.optim.Optimizer):
         raise UsageError(
             f"{name} makes {type(made).__name__} of parameters, and a torch.optim.Optimizer is wanted",

@@ -52,10 +52,12 @@ def build(net: Builder, name: str, x: Tensor) -> Ends:
             if number < len(blocks):
                 x = _transition(net, x, f"transition{number}")
         x = batch_norm(net, x, "norm5")
-    # torchvision runs these three as functions of the network itself, not as modules.
-    (x,) = net.in_place("relu", x)
-    (x,) = net.op("adaptive_average_pool", x, size=(1, 1))
-    return Ends(outputs=(linear(net, flatten(net, x), "classifier", 1000),))
+    # torchvision runs these three as functions of the network itself, not as modules, and names the features.
+    with net.holding(x):
+        (x,) = net.in_place("relu", x)
+        (x,) = net.op("adaptive_average_pool", x, size=(1, 1))
+        x = linear(net, flatten(net, x), "classifier", 1000)
+    return Ends(outputs=(x,))
 
 
 def _dense_block(net: Builder, x: Tensor, name: str, layers: int, growth: int) -> Tensor:

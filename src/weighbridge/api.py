@@ -26,9 +26,7 @@ from typing import (
 
 from . import frontends
 from .analyses.compute import CONVENTIONS, Compute, Convention, Uncounted
-from .analyses.layers import Layer
 from .analyses.parameters import Parameters
-from .analyses.space import Space
 from .analyses.weighing import Json, Weighing
 from .errors import UsageError
 from .network import Network
@@ -42,10 +40,12 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from .analyses.comparison import Comparison
+    from .analyses.layers import Layer
     from .analyses.memory.largest import Largest, Placed, Room
     from .analyses.memory.resident import Resident
     from .analyses.memory.timeline import Round
     from .analyses.memory.usage import Memory
+    from .analyses.space import Space
     from .papers import PaperTable
     from .reports.sheet import Sheet
     from .reports.table import Line

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from math import prod
 from typing import Literal
 
@@ -195,8 +195,9 @@ def with_lifetimes(
         used[id] = max(used[id], last)
     kept = frozenset(keep)
     return tuple(
-        replace(
-            storage,
+        Storage(
+            id=storage.id,
+            bytes=storage.bytes,
             birth=born.get(storage.id, -1),
             death=None if storage.id in kept else used.get(storage.id),
         )

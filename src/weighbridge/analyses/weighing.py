@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from ..errors import StrictError
 from ..ops import Cost
@@ -15,10 +16,12 @@ from ..program import PHASES, Op, Phase, Program
 from ..units import plural
 from .compute import CONVENTIONS, Compute, Convention, compute, counted_by, op_costs
 from .layers import Layer, layers
-from .memory.timeline import Timeline
-from .memory.usage import Memory
 from .parameters import Parameters, parameters
-from .space import Space, space
+
+if TYPE_CHECKING:
+    from .memory.timeline import Timeline
+    from .memory.usage import Memory
+    from .space import Space
 
 SCHEMA = "weighbridge/1"
 
@@ -52,11 +55,15 @@ class Weighing:
 
     @cached_property
     def space(self) -> Space:
+        from .space import space
+
         return space(self.program)
 
     @cached_property
     def memory(self) -> Memory:
         """Tensors over the steps of a loop: timeline, peak, what is alive there."""
+        from .memory.usage import Memory
+
         return Memory(program=self.program)
 
     @property
@@ -65,7 +72,13 @@ class Weighing:
 
     def layers(self, depth: int | None = None) -> tuple[Layer, ...]:
         """The cost by module, folded to the depth."""
-        return layers(self.program, self.costs, depth=depth)
+        if depth not in self._layers:
+            self._layers[depth] = layers(self.program, self.costs, depth=depth)
+        return self._layers[depth]
+
+    @cached_property
+    def _layers(self) -> dict[int | None, tuple[Layer, ...]]:
+        return {}
 
     def by_operator(self, phase: Phase | None = None) -> Mapping[str, tuple[int, Cost]]:
         """From the kind of operator to how often it ran and what that cost, dearest first."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Literal, Protocol
 
 from ..dims import BITS, Formula, Shape, formula, symbolic
@@ -80,15 +81,14 @@ class Cost:
     @staticmethod
     def total(costs: Iterable[Cost]) -> Cost:
         """The sum of the costs."""
-        rows = [tuple(getattr(cost, name) for name in _COST_FIELDS) for cost in costs]
-        if not rows:
-            return Cost()
+        columns = zip(*map(_figures_of, costs), strict=True)
         return Cost(
-            **dict(zip(_COST_FIELDS, (sum(c) for c in zip(*rows, strict=True)), strict=True))
-        )
+            **dict(zip(_COST_FIELDS, map(sum, columns), strict=False))
+        )  # none: all are nought
 
 
 _COST_FIELDS = tuple(entry.name for entry in fields(Cost))
+_figures_of = attrgetter(*_COST_FIELDS)
 
 
 COMPLEX = frozenset({"complex32", "complex64", "complex128"})

@@ -316,6 +316,17 @@ def test_a_verdict_a_device_and_json_of_each():
     jsonschema.validators.Draft202012Validator(schema()).validate(record)
 
 
+@pytest.mark.parametrize("verb", [(), ("memory",), ("fit",)])
+@pytest.mark.parametrize("suffix", [".md", ".html", ".tex", ".txt"])
+def test_a_file_has_the_verdict_with_its_interval_and_its_basis(tmp_path, verb, suffix):
+    path = tmp_path / f"told{suffix}"
+    run(*verb, "lenet5", "--train", "sgd", "--on", "24GiB", "-o", str(path))
+    told = " ".join(path.read_text(encoding="utf-8").replace("\\", "").split())
+    assert "fits 24.0 GiB" in told
+    assert "between" in told
+    assert "basis: tensors -" in told
+
+
 def test_expandable_segments_reserve_no_more():
     plain, expandable = (
         json.loads(

@@ -340,6 +340,16 @@ class Report:
 
         return verdicts(self.placed, width=width)
 
+    def _below(self) -> tuple[str, ...]:
+        """What stands below a table in a file: the verdicts, and the coverage."""
+        from .reports.screen import remarks
+
+        if not self._rooms:
+            return remarks(self.weighing)
+        from .reports.verdict import sentences
+
+        return (*sentences(self.placed), *remarks(self.weighing))
+
     def tree(
         self, *, depth: int | None = None, width: int | None = None, color: bool = False
     ) -> str:
@@ -391,7 +401,7 @@ class Report:
             UsageError: the suffix names no form, or the file cannot be written.
         """
         from .reports import files
-        from .reports.screen import remarks, title
+        from .reports.screen import title
 
         files.save(
             path,
@@ -401,7 +411,7 @@ class Report:
                 self.memory_sheet(by),
                 suffix,
                 title=title(self.weighing),
-                footing=remarks(self.weighing),
+                footing=self._below(),
             ),
         )
 
@@ -424,10 +434,10 @@ class Report:
 
     def _repr_html_(self) -> str:
         from .reports import html
-        from .reports.screen import remarks, title
+        from .reports.screen import title
 
         sheet = self.sheet(depth=self._depth(None, each=False), each=False)
-        return html.render(sheet, title=title(self.weighing), footing=remarks(self.weighing))
+        return html.render(sheet, title=title(self.weighing), footing=self._below())
 
     def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
         """What IPython's terminal shows: the table."""
@@ -493,7 +503,7 @@ class Report:
 
     def _formed(self, suffix: str, choice: Choice) -> str:
         from .reports import files
-        from .reports.screen import remarks, title
+        from .reports.screen import title
 
         if suffix != ".csv":  # what a person reads is folded to what a screen takes
             each = choice.get("each", False)
@@ -502,7 +512,7 @@ class Report:
             self.sheet(**choice),
             suffix,
             title=title(self.weighing),
-            footing=remarks(self.weighing),
+            footing=self._below(),
         )
 
     def _depth(self, depth: int | None, each: bool) -> int | None:

@@ -144,11 +144,9 @@ class FitReport:
 
     def _below(self) -> tuple[str, ...]:
         from .reports.fit import sizes
-        from .reports.verdict import verdicts
+        from .reports.verdict import sentences
 
-        said = verdicts((self._placed,))
-        lines = ("".join(span.text for span in line).strip() for line in said)
-        return (*lines, *sizes(self.found), *remarks(self.weighing))
+        return (*sentences((self._placed,)), *sizes(self.found), *remarks(self.weighing))
 
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract with `devices` and `fit`."""

@@ -24,6 +24,11 @@ def verdicts(placed: Sequence[Placed], *, width: int | None = None) -> tuple[Lin
     return tuple(line for entry in placed for line in _verdict(entry, width))
 
 
+def sentences(placed: Sequence[Placed]) -> tuple[str, ...]:
+    """The same as plain lines, for what stands below a table in a file."""
+    return tuple("".join(span.text for span in line).strip() for line in verdicts(placed))
+
+
 def _verdict(placed: Placed, width: int | None) -> tuple[Line, ...]:
     found = placed.resident
     lines = labelled(f"  {answer(found)}", headline(placed), width=width)

@@ -159,6 +159,8 @@ class _Advice:
         workload = _applied(self.asked, parts)
         try:
             program = self.build(workload)
+            if workload.batch == 1 and not self.room.fits(lifetimes(program)):
+                return self._change(parts, workload, program, 0)
             scaling = self._scaling(workload)
         except WeighError as error:
             if len(parts) == 1:

@@ -93,7 +93,10 @@ CHUNK = 128
 
 
 class LitGPT(nn.Module):
-    """The decoder. In training it returns the logits of each chunk; with `room` it decodes, and keeps keys and values."""
+    """The decoder. In training it returns the logits of each chunk; with `room` it decodes, and keeps keys and values.
+
+    What a network returns is cast to float32 by Fabric, all of it at the end (its HalfPrecision's `convert_output`).
+    """
 
     def __init__(self, shape: Shape, *, adapted: bool, room: int = 0) -> None:
         super().__init__()
@@ -119,8 +122,8 @@ class LitGPT(nn.Module):
             x = block(x, self.cos[:length], self.sin[:length])
         x = self.norm(x)
         if self.training:
-            return [self.head(part) for part in x.split(CHUNK, dim=1)]
-        return self.head(x)
+            return [part.float() for part in [self.head(each) for each in x.split(CHUNK, dim=1)]]
+        return self.head(x).float()
 
 
 def chunked_loss(logits: list[Tensor]) -> Tensor:

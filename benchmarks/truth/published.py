@@ -2,7 +2,8 @@
 
 The tables lie beside the checkout where they are there (`../shared/data/published/memory`, with their sources); each
 row whose network can be built from its configuration, and whose workload its source states, is predicted whole:
-traced without data, through the allocator of the card. Fine-tuning recipes are in `finetuning`.
+traced without data, through the allocator of the card. Fine-tuning recipes are in `finetuning`,
+detectors in `detectors`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
+from benchmarks.truth.detectors import NOTES as DETECTORS_NOTES
+from benchmarks.truth.detectors import detection
 from benchmarks.truth.finetuning import NOTES as FINETUNING_NOTES
 from benchmarks.truth.finetuning import litgpt, peft, torchtune
 from benchmarks.truth.reading import (
@@ -63,7 +66,7 @@ def sheet(only: str = "") -> Sheet | None:
             for row in found
         ],
         errors=Errors(values=[row.error for row in found]),
-        notes=(*_summary(found), "", *NOTES, *FINETUNING_NOTES),
+        notes=(*_summary(found), "", *NOTES, *FINETUNING_NOTES, *DETECTORS_NOTES),
     )  # fmt: skip
 
 
@@ -249,5 +252,5 @@ def outside_of_llama() -> int:
 
 
 SOURCES: tuple[Callable[[], Iterator[Row]], ...] = (
-    colossalai, bert_large, llama_7b, bge_base, litgpt, torchtune, peft,
+    colossalai, bert_large, llama_7b, bge_base, litgpt, torchtune, peft, detection,
 )  # fmt: skip

@@ -12,6 +12,7 @@ pytest.importorskip("benchmarks.truth", reason="run from the checkout: python -m
 
 import torch
 from benchmarks.truth.decoders import SHAPES, LitGPT, adapt, chunked_loss
+from benchmarks.truth.detectors import detector
 from benchmarks.truth.finetuning import LLAMA_32_3B, decoded
 from benchmarks.truth.published import CUBLAS_BYTES, after_forward
 from benchmarks.truth.reading import of_transformers, tokens, traced
@@ -106,3 +107,16 @@ def test_decoding_is_as_published(published) -> None:
     assert decoded(LLAMA).allocated.expected == pytest.approx(
         float(row["max_gpu_ram_gb"]) * 1e9, rel=0.001
     )
+
+
+def test_what_detectors_train() -> None:
+    """41,755,286 parameters as torchvision documents Faster R-CNN, whose norms are buffers, less the stem's 7 x 7 x 3 x 64
+    and the first stage's: three 1 x 1 of 64 x 64 or 256 x 64 in, three 3 x 3 of 64 x 64, three 1 x 1 out, one beside. Norms
+    that are trained add two numbers a channel: 128, 128, 512 in each block of the second stage, and so on.
+    """
+    first = 64 * 64 + 2 * 256 * 64 + 3 * 9 * 64 * 64 + 3 * 64 * 256 + 64 * 256
+    trained_convolutions = 41_755_286 - 9_408 - first
+    assert trained(detector(50, frozen=True)) == trained_convolutions
+    blocks = {128: 4, 256: 6, 512: 3}
+    norms = sum(count * 6 * width + 4 * width for width, count in blocks.items())
+    assert trained(detector(50, frozen=False)) == trained_convolutions + 2 * norms

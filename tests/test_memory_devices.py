@@ -80,23 +80,23 @@ def test_on_a_cpu_there_is_the_process_and_no_cache():
 @pytest.mark.parametrize(
     ("capacity", "answer"),
     [
-        # 100 MiB and 6 % more are 106 MiB, which segments of 2 MiB hold just so. And 2 % less are 98.
-        (106 * MIB, "fits"),
-        (106 * MIB - 1, "too close to call"),
-        (98 * MIB, "too close to call"),
-        (98 * MIB - 1, "does not fit"),
+        # 100 MiB and 9 % more are 109 MiB, in segments of 2 MiB: 110. And 4 % less are 96.
+        (110 * MIB, "fits"),
+        (110 * MIB - 1, "too close to call"),
+        (96 * MIB, "too close to call"),
+        (96 * MIB - 1, "does not fit"),
     ],
 )
 def test_there_are_three_answers(capacity, answer):
-    assert KERNELS == (0.02, 0.06)
+    assert KERNELS == (0.04, 0.09)
     found = resident(weights(100 * MIB), card(capacity))
     assert found.answer == answer
     assert bool(found) is (answer == "fits") is fits(weights(100 * MIB), card(capacity))
 
 
 def test_the_context_is_taken_from_the_capacity():
-    assert resident(weights(100 * MIB), card(206 * MIB, context=100 * MIB)).answer == "fits"
-    assert resident(weights(100 * MIB), card(200 * MIB, context=103 * MIB)).answer == "does not fit"
+    assert resident(weights(100 * MIB), card(210 * MIB, context=100 * MIB)).answer == "fits"
+    assert resident(weights(100 * MIB), card(200 * MIB, context=105 * MIB)).answer == "does not fit"
 
 
 def test_what_does_not_fit_says_what_pytorch_would():
@@ -302,7 +302,7 @@ def test_the_first_screen_says_the_verdict():
     assert "largest batch" in line
     assert "max_memory_allocated" in screen
     assert "nvidia-smi" in screen
-    assert "basis: tensors -2% to +6%" in screen
+    assert "basis: tensors -4% to +9%" in screen
 
 
 def test_a_verdict_a_device_and_json_of_each():

@@ -16,6 +16,7 @@ from typing import Literal
 from ...devices import Device
 from ...errors import WeighError
 from ...program import Program
+from ...units import integer
 from ...workload import InputSpec, Workload
 from .resident import KERNELS, Loop, Resident, capacity_of, fits, resident
 from .scaling import Scaling, UnscalableError, largest, scaling
@@ -30,6 +31,9 @@ Axis = Literal["batch", "image size", "sequence length"]
 
 LIMIT = 2**30
 """Where the search for a largest size ends: nobody has so many samples."""
+
+LONGEST = 20_000
+"""Operators of a step from which on a search that builds every size looks for no larger one: they take seconds each."""
 
 IMAGE_STEPS = (32, 28)
 """Pixels from one image size to the next: what most networks halve an image to, five times; two patches of 14."""
@@ -271,18 +275,30 @@ class _Search:
         return self._found(size, at, beyond, None)
 
     def directly(self, why: str) -> Largest:
-        """The answer by building every size that is asked about; one that cannot be built does not fit."""
+        """The answer by building every size that is asked about; one that cannot be built does not fit.
+
+        Where operators grow with the size without taking memory, a larger size would fit for as long as one
+        cares to wait: the search then ends at a size that does, and says so.
+        """
         looked_at: dict[int, Resident | None] = {}
+        ended: dict[int, int] = {}  # the size that is large enough, and the operators of its step
 
         def fitting(place: int) -> bool:
             size = self.start + (place - 1) * self.step
-            looked_at[size] = self._resident(size)
+            if any(size > end for end in ended):
+                return False
+            program = self._program(size)
+            looked_at[size] = None if program is None else self._on(program)
+            if looked_at[size] and program is not None and len(program.ops) > LONGEST:
+                ended[size] = len(program.ops)
             return bool(looked_at[size])
 
         size = self.start + (largest(fitting, limit=LIMIT) - 1) * self.step
         at = looked_at.get(size)
         if at is None:
             return self.none(why)
+        if size in ended:
+            why = f"{why}; a larger one was not looked for, since a step runs {integer(ended[size])} operators there"
         return self._found(size, at, looked_at.get(size + self.step), why)
 
     def _found(
@@ -312,10 +328,16 @@ class _Search:
 
     def _resident(self, size: int) -> Resident | None:
         """The loop at a size, None where the network cannot be built at it."""
+        program = self._program(size)
+        return None if program is None else self._on(program)
+
+    def _program(self, size: int) -> Program | None:
         if size >= LIMIT:
             return None
         try:
-            program = self.built(size)
+            return self.built(size)
         except WeighError:
             return None
+
+    def _on(self, program: Program) -> Resident:
         return self.room.resident(lifetimes(program))

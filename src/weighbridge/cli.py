@@ -368,17 +368,13 @@ def model(
     width: int | None,
     color: bool | None,
     inputs: tuple[str, ...],
-    on: str | None,
-    here: bool,
-    context: str | None,
-    alloc_conf: str | None,
     **settings: object,
 ) -> None:
     """Weighs MODEL: a name, a line of notation, file.py:Name (which runs the file)."""
     from .api import weigh
     from .reports.layers import check_columns
 
-    place = _place(on, here, context, alloc_conf)
+    place = _place(settings)
     chosen = None if columns is None else tuple(name.strip() for name in columns.split(","))
     check_columns(chosen or ())
     views = {"--tree": tree, "--space": space, "--json": as_json, "--by operator": by == "operator"}
@@ -472,10 +468,6 @@ def memory(
     width: int | None,
     color: bool | None,
     inputs: tuple[str, ...],
-    on: str | None,
-    here: bool,
-    context: str | None,
-    alloc_conf: str | None,
     **settings: object,
 ) -> None:
     """Memory over one step of a loop: the curve, and what is alive at its peak, by role and by module.
@@ -488,7 +480,7 @@ def memory(
     """
     from .api import weigh
 
-    place = _place(on, here, context, alloc_conf)
+    place = _place(settings)
     _check_output(output, text_of="", as_json=as_json)
     with _progress(model):
         report = weigh(model, _read(inputs), **place, **_keywords(settings))
@@ -513,10 +505,6 @@ def fit(
     width: int | None,
     color: bool | None,
     inputs: tuple[str, ...],
-    on: str | None,
-    here: bool,
-    context: str | None,
-    alloc_conf: str | None,
     strict: bool,
     **settings: object,
 ) -> None:
@@ -529,7 +517,7 @@ def fit(
     """
     from .fitting import fit as weigh_fit
 
-    place = _place(on, here, context, alloc_conf)
+    place = _place(settings)
     _check_output(output, text_of="", as_json=as_json)
     with _progress(model):
         report = weigh_fit(model, _read(inputs), **place, **_keywords(settings))
@@ -675,8 +663,14 @@ class Place(TypedDict):
     alloc_conf: str | None
 
 
-def _place(on: str | None, here: bool, context: str | None, alloc_conf: str | None) -> Place:
-    """The devices, of which this machine is one more."""
+def _place(options: dict[str, object]) -> Place:
+    """The devices, of which this machine is one more: taken out of the options, which hold the network's settings."""
+    on, here, context, alloc_conf = (
+        options.pop(name) for name in ("on", "here", "context", "alloc_conf")
+    )
+    assert on is None or isinstance(on, str)
+    assert context is None or isinstance(context, str)
+    assert alloc_conf is None or isinstance(alloc_conf, str)
     named = ",".join(filter(None, (on, "here" if here else None))) or None
     if named is None and (context or alloc_conf):
         raise UsageError(

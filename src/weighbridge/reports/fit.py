@@ -16,6 +16,8 @@ from .verdict import (
     between,
     binding,
     binding_record,
+    indented,
+    interval_record,
     largest_record,
     record,
     verdicts,
@@ -30,7 +32,7 @@ def screen(found: Fit, *, width: int | None) -> tuple[Line, ...]:
     usage = Memory(program=found.program)
     lines = [
         *verdicts((Placed(resident=found.resident, largest=found.batch),), width=width),
-        *(line for text in sizes(found) for line in _indented(text, width)),
+        *(line for text in sizes(found) for line in indented(text, width)),
         blank,
         *labelled("at the peak", place(found.peak), width=width),
         *render(role_sheet(usage), width=width),
@@ -60,7 +62,7 @@ def sizes(found: Fit) -> Iterator[str]:
     batch = found.batch
     if batch.at is not None:
         yield f"built at batch {integer(batch.size)}: {_at(batch)}"
-        yield f"{binding(found.binds)}"
+        yield binding(found.binds)
     if found.size is not None and found.size.size:
         size = integer(found.size.size)
         shape = f"{size} x {size}" if found.size.axis == "image size" else size
@@ -109,11 +111,6 @@ def _row(entry: Change) -> Row:
     )
 
 
-def _indented(text: str, width: int | None) -> tuple[Line, ...]:
-    inner = None if width is None else max(width - 4, 20)
-    return tuple((*plain("    "), *line) for line in labelled("", text, width=inner))
-
-
 def to_dict(found: Fit, weighing: Weighing) -> dict[str, Json]:
     """The weighing, the step on the device, and the changes, as plain data."""
     placed = Placed(resident=found.resident, largest=found.batch)
@@ -128,11 +125,7 @@ def to_dict(found: Fit, weighing: Weighing) -> dict[str, Json]:
                     "parts": list(entry.parts),
                     "text": entry.text,
                     "answer": entry.resident.answer,
-                    "total_bytes": {
-                        "low": entry.resident.total.low,
-                        "expected": entry.resident.total.expected,
-                        "high": entry.resident.total.high,
-                    },
+                    "total_bytes": interval_record(entry.resident.total),
                     "largest_batch": entry.largest_batch,
                     "operations": entry.operations,
                     "alters": entry.alters,

@@ -48,12 +48,13 @@ def _verdict(placed: Placed, width: int | None) -> tuple[Line, ...]:
     if found.out_of_memory is not None and found.answer == "does not fit":
         below.append(f"PyTorch would say: {found.out_of_memory.message.partition(' If ')[0]}")
     below.append(f"basis: {found.basis}")
-    return (*lines, *(line for text in below for line in _indented(text, width)))
+    return (*lines, *(line for text in below for line in indented(text, width, style="dim")))
 
 
-def _indented(text: str, width: int | None) -> tuple[Line, ...]:
+def indented(text: str, width: int | None, *, style: Style = "") -> tuple[Line, ...]:
+    """A paragraph that belongs to the verdict above it."""
     inner = None if width is None else max(width - 4, 20)
-    return tuple((*plain("    "), *line) for line in labelled("", text, width=inner, style="dim"))
+    return tuple((*plain("    "), *line) for line in labelled("", text, width=inner, style=style))
 
 
 def answer(found: Resident) -> str:
@@ -114,10 +115,10 @@ def record(placed: Placed) -> dict[str, Json]:
         "device": {"key": found.device.key, "name": found.device.name},
         "capacity_bytes": found.capacity_bytes,
         "answer": found.answer,
-        "allocated_bytes": _interval(found.allocated),
-        "reserved_bytes": _interval(found.reserved),
-        "outside_bytes": _interval(found.outside),
-        "total_bytes": _interval(found.total),
+        "allocated_bytes": interval_record(found.allocated),
+        "reserved_bytes": interval_record(found.reserved),
+        "outside_bytes": interval_record(found.outside),
+        "total_bytes": interval_record(found.total),
         "unused_share": found.unused_share,
         "out_of_memory": None if found.out_of_memory is None else found.out_of_memory.message,
         "retries": found.retries,
@@ -133,8 +134,8 @@ def largest_record(found: Largest) -> dict[str, Json]:
         "size": found.size,
         "step": found.step,
         "direct": found.direct,
-        "at": None if found.at is None else _interval(found.at.total),
-        "beyond": None if found.beyond is None else _interval(found.beyond.total),
+        "at": None if found.at is None else interval_record(found.at.total),
+        "beyond": None if found.beyond is None else interval_record(found.beyond.total),
         "binds": None if found.binds is None else binding_record(found.binds),
     }
 
@@ -150,5 +151,6 @@ def binding_record(binds: Binding) -> dict[str, Json]:
     }
 
 
-def _interval(size: Interval) -> dict[str, Json]:
+def interval_record(size: Interval) -> dict[str, Json]:
+    """A prediction and between what it lies, as plain data."""
     return {"low": size.low, "expected": size.expected, "high": size.high}

@@ -21,9 +21,6 @@ Alters = Literal[0, 1, 2, 3]
 """What becomes of the training: 0 the same but for rounding, 1 the optimizer's states are kept coarser, 2 another
 rule of update, 3 another part of the network is trained."""
 
-FUSED = frozenset({"sgd", "adam", "adamw", "adagrad"})
-"""Optimizers that PyTorch runs in one kernel (torch.optim, the parameter `fused`)."""
-
 KEEPING_TWO = frozenset({"adam", "adamw"})
 """Optimizers whose two states can be kept in 8 bits, or as sums of rows and columns."""
 
@@ -59,7 +56,7 @@ def singles(program: Program, device: Device) -> tuple[Single, ...]:
 
 def _implementation(workload: Workload) -> Iterator[Single]:
     chosen = workload.optimizer
-    if chosen is None or chosen.name not in FUSED or workload.backend != "cuda":
+    if chosen is None or chosen.name not in optimizers.FUSED or workload.backend != "cuda":
         return
     if chosen.implementation in ("auto", "foreach"):
         yield Single(

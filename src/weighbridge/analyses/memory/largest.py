@@ -19,7 +19,7 @@ from ...program import Program
 from ...units import integer
 from ...workload import InputSpec, Workload
 from .resident import KERNELS, Loop, Resident, capacity_of, fits, resident
-from .scaling import Scaling, UnscalableError, largest, scaling
+from .scaling import Scaling, UnscalableError, halved, largest, scaling
 from .settings import AllocatorSettings
 from .timeline import Category, Lifetime, Peak, lifetimes, timeline
 from .usage import parts
@@ -237,13 +237,7 @@ def _descended(fitting: Callable[[int], bool], most: int) -> int:
     while low and not fitting(low):
         high, gap = low, 2 * gap
         low = max(high - gap, 0)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fitting(middle):
-            low = middle
-        else:
-            high = middle
-    return low
+    return halved(fitting, low, high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -174,6 +174,11 @@ def largest(fits: Callable[[int], bool], *, start: int = 1, limit: int = 2**30) 
         low = high
     else:
         return limit
+    return halved(fits, low, high)
+
+
+def halved(fits: Callable[[int], bool], low: int, high: int) -> int:
+    """The largest size that fits, between one that does and one that does not."""
     while high - low > 1:
         middle = (low + high) // 2
         if fits(middle):

@@ -7,8 +7,8 @@ from typing import final
 from ..dims import Shape, halved, product
 from ..program import Op, Tensor
 from ..workload import Backend
+from .attention_kernels import scratch_bytes
 from .base import Cost, Emit, Gradients, Operator, Policy, Scratch, need, register
-from .kernels import scratch_bytes
 
 
 def attended_pairs(
@@ -63,7 +63,7 @@ class Attention(Operator):
             `chunk`: causal within chunks of that length;
             `pairs`: so many pairs over all heads and samples, where a table of blocks says which.
             `rate`: what is dropped out of the probabilities in training.
-            `kernel`: which of a device's kernels runs it (`kernels`), which says what it takes meanwhile.
+            `kernel`: which of a device's kernels runs it (`attention_kernels`), which says what it takes meanwhile.
             `score`: what a function of the network's own does to each score, as numbers of
             multiplications, additions, comparisons, divisions and transcendental functions;
             `score_backward` the same for its gradient.
@@ -77,6 +77,7 @@ class Attention(Operator):
 
     kind = "attention"
     family = "attention"
+    kernel_class = "attention"
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "lower"
@@ -153,6 +154,8 @@ class AttentionBackward(Operator):
 
     kind = "attention_backward"
     family = "attention"
+    kernel_class = "attention"
+    kernel_part = "backward"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return tuple(tensor.shape for tensor in op.inputs[1:4])

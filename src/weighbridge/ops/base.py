@@ -20,6 +20,7 @@ from ..dims import BITS, Formula, Shape, formula, symbolic
 from ..errors import ShapeError
 from ..program import AttributeValue, Op, Tensor
 from ..workload import Backend
+from .kernel import Kernel, KernelClass, Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,12 +146,15 @@ class Operator(ABC):
     `kind` is its name in this project, `family` the heading under which `weigh ops` lists it, `aten`
     PyTorch's spellings with the same operands in the same order. `results` says how many of the
     outputs a layer hands on; what follows them (indices, masks, statistics) is saved for backward.
+    `kernel_class` says with which others it runs alike, `kernel_part` which way it goes.
     """
 
     kind: str
     family: str
     aten: tuple[str, ...] = ()
     results: int = 1
+    kernel_class: KernelClass = "other"
+    kernel_part: Part = "forward"
 
     @property
     def summary(self) -> str:
@@ -214,6 +218,23 @@ class Operator(ABC):
         read, write = self.traffic(op)
         return replace(self.arithmetic(op), read_bytes=read, write_bytes=write)
 
+    def kernels(self, op: Op) -> tuple[Kernel, ...]:
+        """What a device runs for it: one kernel of its class, or none for a view, unless the kind says otherwise."""
+        return () if self.view else (self.kernel(op),)
+
+    def kernel(self, op: Op) -> Kernel:
+        """All of its work as one kernel."""
+        cost = self.cost(op)
+        return Kernel(
+            kind=self.kernel_class,
+            part=self.kernel_part,
+            dtype=arithmetic_dtype(op),
+            macs=cost.macs,
+            operations=max(cost.operations - 2 * cost.macs, 0),
+            read_bytes=cost.read_bytes,
+            write_bytes=cost.write_bytes,
+        )
+
     def formulas(self, op: Op) -> Mapping[str, Formula]:
         """Each non-zero kind of arithmetic as a formula in the sizes of the inputs."""
         if self.arithmetic(op) == Cost():
@@ -247,6 +268,14 @@ AXIS_NAMES: Mapping[int, tuple[str, ...]] = {
     4: ("B", "c", "M", "N"),
     5: ("B", "c", "D", "M", "N"),
 }
+
+
+def arithmetic_dtype(op: Op) -> str:
+    """The dtype that an operator computes in: that of its first operand with numbers, else of its result."""
+    for tensor in (*op.inputs, *op.outputs):
+        if tensor.dtype.startswith(("float", "bfloat", "complex")):
+            return tensor.dtype
+    return next((t.dtype for t in (*op.inputs, *op.outputs)), "float32")
 
 
 def widest(tensors: Iterable[Tensor]) -> str:

@@ -9,7 +9,19 @@ from ..dims import Shape, broadcast, bytes_of, product
 from ..errors import ShapeError
 from ..program import Op, Tensor
 from ..workload import Backend
-from .base import Cost, Emit, Gradients, Operator, Policy, Scratch, contraction, need, register
+from .base import (
+    Cost,
+    Emit,
+    Gradients,
+    Operator,
+    Policy,
+    Scratch,
+    arithmetic_dtype,
+    contraction,
+    need,
+    register,
+)
+from .kernel import Gemm, Kernel, KernelClass, Part
 from .movement import reshaped, sum_to
 
 
@@ -48,6 +60,16 @@ class Matmul(Operator):
         addends = sums if len(op.inputs) == 3 else 0
         macs = sums * op.inputs[0].shape[-1]
         return contraction(macs, sums, addends=addends, operands=op.inputs[:2])
+
+    def kernel(self, op: Op) -> Kernel:
+        x, w, y = op.inputs[0].shape, op.inputs[1].shape, op.outputs[0].shape
+        batch = 1 if len(w) == 2 else product(y[:-2])
+        rows = product(x[:-1]) if len(w) == 2 else y[-2]
+        return replace(
+            super().kernel(op),
+            kind="matmul" if batch == 1 else "batched matmul",
+            gemm=Gemm(batch=batch, rows=rows, columns=y[-1], depth=x[-1]),
+        )
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         x, w = op.inputs[0].shape, op.inputs[1].shape
@@ -110,6 +132,7 @@ class Dot(Operator):
 
     kind = "dot"
     family = "contraction"
+    kernel_class = "matmul"
     aten = ("dot", "vdot", "mv")
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
@@ -139,6 +162,7 @@ class Outer(Operator):
 
     kind = "outer"
     family = "contraction"
+    kernel_class = "elementwise"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         (m,), (n,) = op.inputs[0].shape, op.inputs[1].shape
@@ -164,6 +188,7 @@ class SummedMatmul(Operator):
 
     kind = "summed_matmul"
     family = "contraction"
+    kernel_class = "matmul"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, w = op.inputs[0].shape, op.inputs[1].shape
@@ -194,6 +219,7 @@ class Trilinear(Operator):
 
     kind = "trilinear"
     family = "contraction"
+    kernel_class = "batched matmul"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         sizes = _sizes_of_axes(op)
@@ -239,6 +265,7 @@ class GroupedMatmul(Operator):
 
     kind = "grouped_matmul"
     family = "contraction"
+    kernel_class = "batched matmul"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, w, offsets = (tensor.shape for tensor in op.inputs[:3])
@@ -321,6 +348,10 @@ class Convolution(Operator):
         sums = 0 if op.flag("transposed") else y.elements
         return contraction(macs, sums, addends=addends)
 
+    def kernels(self, op: Op) -> tuple[Kernel, ...]:
+        x, w = op.inputs[:2]
+        return (_convolving(op, self.cost(op), "forward", x, w, op.outputs[0]),)
+
     def scratch(self, op: Op, backend: Backend) -> Scratch:
         if backend != "cpu":
             return Scratch()
@@ -391,6 +422,34 @@ class ConvolutionBackward(Operator):
             cost += Cost(additions=dy.elements - dy.shape[1])
         return cost
 
+    def kernels(self, op: Op) -> tuple[Kernel, ...]:
+        dy, x, w = op.inputs
+        made = iter(op.outputs)
+        kernels = []
+        for part, read, wanted in zip(
+            _GRADIENTS, ((dy, w), (x, dy), (dy,)), _mask(op), strict=True
+        ):
+            if not wanted:
+                continue
+            alone = replace(op, attributes={**op.attributes, "mask": _only(part)})
+            cost = replace(
+                self.arithmetic(alone),
+                read_bytes=sum(tensor.bytes for tensor in read),
+                write_bytes=next(made).bytes,
+            )
+            kernels.append(
+                Kernel(
+                    kind="reduction",
+                    dtype=arithmetic_dtype(op),
+                    operations=cost.operations,
+                    read_bytes=cost.read_bytes,
+                    write_bytes=cost.write_bytes,
+                )
+                if part is None
+                else _convolving(op, cost, part, x, w, dy)
+            )
+        return tuple(kernels)
+
     def scratch(self, op: Op, backend: Backend) -> Scratch:
         if backend != "cpu":
             return Scratch()
@@ -424,6 +483,7 @@ class ConvolutionOverTime(Operator):
 
     kind = "convolution_over_time"
     family = "contraction"
+    kernel_class = "convolution"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         (steps, batch, channels), w = op.inputs[0].shape, op.inputs[1].shape
@@ -436,6 +496,52 @@ class ConvolutionOverTime(Operator):
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         return (("T", "B", "c"), ("w", "c", "k"), ("k",))
+
+
+_GRADIENTS: tuple[Part | None, ...] = ("input gradient", "weight gradient", None)
+"""What a convolution's backward makes, in order: of its input, of its kernels, and of its bias, which is a sum."""
+
+_STEM_CHANNELS = 4
+"""Channels of an image, as the first layer reads them: too few to fill a tile's depth."""
+
+
+def _only(part: Part | None) -> tuple[bool, ...]:
+    return tuple(each == part for each in _GRADIENTS)
+
+
+def _convolving(op: Op, cost: Cost, part: Part, x: Tensor, w: Tensor, y: Tensor) -> Kernel:
+    """One of the three convolutions between x, w and y: each is a matrix product over a third axis.
+
+    A transposed convolution is the one whose images are exchanged: what it reads is the smaller.
+    """
+    image, result = (y, x) if op.flag("transposed") else (x, y)
+    groups = op.integer("groups", 1)
+    places = result.shape[0] * product(result.shape[2:])
+    columns, depth = w.shape[0] // groups, product(w.shape[1:])
+    gemm = {
+        "forward": Gemm(batch=groups, rows=places, columns=columns, depth=depth),
+        "input gradient": Gemm(batch=groups, rows=places, columns=depth, depth=columns),
+        "weight gradient": Gemm(batch=groups, rows=columns, columns=depth, depth=places),
+    }[part]
+    return Kernel(
+        kind=_convolution_class(image, w, groups),
+        part=part,
+        dtype=arithmetic_dtype(op),
+        macs=cost.macs,
+        operations=max(cost.operations - 2 * cost.macs, 0),
+        read_bytes=cost.read_bytes,
+        write_bytes=cost.write_bytes,
+        image_bytes=x.bytes + y.bytes,
+        gemm=gemm,
+    )
+
+
+def _convolution_class(image: Tensor, w: Tensor, groups: int) -> KernelClass:
+    if groups > 1:
+        return "depthwise convolution" if w.shape[1] == 1 else "grouped convolution"
+    if image.shape[1] <= _STEM_CHANNELS:
+        return "convolution stem"
+    return "convolution 1x1" if product(w.shape[2:]) == 1 else "convolution"
 
 
 def _runs_on_onednn(op: Op, x: Tensor, w: Tensor) -> bool:

@@ -70,6 +70,7 @@ class RegionAlign(Operator):
     """
 
     family = "detection"
+    kernel_class = "gather"
 
     def __init__(self, kind: str, *, by_position: bool = False) -> None:
         self.kind = kind
@@ -104,6 +105,8 @@ class RegionAlignBackward(Operator):
     """
 
     family = "detection"
+    kernel_class = "gather"
+    kernel_part = "backward"
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -136,6 +139,7 @@ class RegionPool(Operator):
     """
 
     family = "detection"
+    kernel_class = "gather"
 
     def __init__(self, kind: str, *, by_position: bool) -> None:
         self.kind = kind
@@ -168,6 +172,8 @@ class RegionPoolBackward(Operator):
     """
 
     family = "detection"
+    kernel_class = "gather"
+    kernel_part = "backward"
 
     def __init__(self, kind: str, *, by_position: bool) -> None:
         self.kind = kind

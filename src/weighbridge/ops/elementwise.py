@@ -60,6 +60,7 @@ class Pointwise(Operator):
         }
         self.derivative = derivative
         self.dtype = dtype
+        self.kernel_class = "activation" if transcendentals else "elementwise"
 
     @property
     def summary(self) -> str:

@@ -20,6 +20,7 @@ class Embedding(Operator):
 
     kind = "embedding"
     family = "embedding"
+    kernel_class = "gather"
     aten = ("embedding",)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
@@ -50,6 +51,8 @@ class EmbeddingBackward(Operator):
 
     kind = "embedding_backward"
     family = "embedding"
+    kernel_class = "gather"
+    kernel_part = "backward"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return ((op.integer("rows"), op.inputs[0].shape[-1]),)
@@ -71,6 +74,7 @@ class Dropout(Operator):
 
     kind = "dropout"
     family = "elementwise"
+    kernel_class = "elementwise"
     aten = ("native_dropout",)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:

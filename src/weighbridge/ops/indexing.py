@@ -26,6 +26,7 @@ class Scatter(Operator):
 
     kind = "scatter"
     family = "indexing"
+    kernel_class = "gather"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[0].shape,)
@@ -106,6 +107,7 @@ class Search(Operator):
 
     kind = "search"
     family = "indexing"
+    kernel_class = "gather"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[1].shape,)
@@ -132,6 +134,7 @@ class Histogram(Operator):
 
     kind = "histogram"
     family = "indexing"
+    kernel_class = "gather"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return ((op.integer("bins"),),)
@@ -151,6 +154,7 @@ class Fold(Operator):
 
     kind = "fold"
     family = "indexing"
+    kernel_class = "gather"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.integers("shape"),)
@@ -172,6 +176,7 @@ class EmbeddingBag(Operator):
 
     kind = "embedding_bag"
     family = "embedding"
+    kernel_class = "gather"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         table, indices, offsets = (tensor.shape for tensor in op.inputs[:3])
@@ -214,6 +219,8 @@ class EmbeddingBagBackward(Operator):
 
     kind = "embedding_bag_backward"
     family = "embedding"
+    kernel_class = "gather"
+    kernel_part = "backward"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return ((op.integer("rows"), op.inputs[0].shape[1]),)
@@ -240,6 +247,8 @@ class EmbeddingBagWeightsBackward(Operator):
 
     kind = "embedding_bag_weights_backward"
     family = "embedding"
+    kernel_class = "gather"
+    kernel_part = "backward"
     aten = ("_embedding_bag_per_sample_weights_backward",)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
@@ -264,6 +273,7 @@ class Nonzero(Operator):
 
     kind = "nonzero"
     family = "indexing"
+    kernel_class = "gather"
     aten = ("nonzero", "nonzero_static")
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:

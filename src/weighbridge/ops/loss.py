@@ -32,6 +32,7 @@ class NegativeLogLikelihood(Operator):
 
     kind = "nll_loss"
     family = "loss"
+    kernel_class = "reduction"
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "float32"
@@ -70,6 +71,7 @@ class NegativeLogLikelihoodBackward(Operator):
 
     kind = "nll_loss_backward"
     family = "loss"
+    kernel_class = "elementwise"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[1].shape,)
@@ -136,6 +138,7 @@ class PointwiseLoss(Operator):
     """
 
     family = "loss"
+    kernel_class = "reduction"
 
     def __init__(self, kind: str, work: Cost) -> None:
         self.kind = kind
@@ -168,6 +171,7 @@ class PointwiseLossBackward(Operator):
     """
 
     family = "loss"
+    kernel_class = "elementwise"
 
     def __init__(self, kind: str, work: Cost) -> None:
         self.kind = kind

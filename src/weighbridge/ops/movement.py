@@ -115,6 +115,7 @@ class Copy(Operator):
         self.kind = kind
         self.aten = aten
         self.reads = reads
+        self.kernel_class = "gather" if kind == "gather" else "copy"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         if "shape" in op.attributes:
@@ -156,6 +157,7 @@ class SliceBackward(Operator):
 
     kind = "slice_backward"
     family = "movement"
+    kernel_class = "copy"
     aten = ("slice_backward", "select_backward", "diagonal_backward")
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
@@ -176,6 +178,7 @@ class Concatenate(Operator):
 
     kind = "concatenate"
     family = "movement"
+    kernel_class = "copy"
     aten = ("cat",)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:

@@ -47,6 +47,7 @@ class BatchNorm(Operator):
 
     kind = "batch_norm"
     family = "normalisation"
+    kernel_class = "batch norm"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[0].shape
@@ -118,6 +119,8 @@ class BatchNormBackward(Operator):
 
     kind = "batch_norm_backward"
     family = "normalisation"
+    kernel_class = "batch norm"
+    kernel_part = "backward"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[1].shape
@@ -166,6 +169,7 @@ class LayerNorm(Operator):
 
     kind = "layer_norm"
     family = "normalisation"
+    kernel_class = "norm"
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "float32" if backend == "cuda" else None
@@ -211,6 +215,7 @@ class GroupNorm(Operator):
 
     kind = "group_norm"
     family = "normalisation"
+    kernel_class = "norm"
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "float32" if backend == "cuda" else None
@@ -238,6 +243,8 @@ class NormBackward(Operator):
     """
 
     family = "normalisation"
+    kernel_class = "norm"
+    kernel_part = "backward"
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -300,6 +307,7 @@ class LocalResponseNorm(Operator):
 
     kind = "local_response_norm"
     family = "normalisation"
+    kernel_class = "norm"
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "float32" if backend == "cuda" else None
@@ -331,6 +339,8 @@ class LocalResponseNormBackward(Operator):
 
     kind = "local_response_norm_backward"
     family = "normalisation"
+    kernel_class = "norm"
+    kernel_part = "backward"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[1].shape,)
@@ -353,6 +363,7 @@ class WeightNorm(Operator):
 
     kind = "weight_norm"
     family = "normalisation"
+    kernel_class = "norm"
     aten = ("_weight_norm_interface",)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
@@ -383,6 +394,8 @@ class WeightNormBackward(Operator):
 
     kind = "weight_norm_backward"
     family = "normalisation"
+    kernel_class = "norm"
+    kernel_part = "backward"
     aten = ("_weight_norm_interface_backward",)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:

@@ -56,6 +56,7 @@ class Update(Operator):
     """
 
     family = "optimizer"
+    kernel_class = "update"
 
     def __init__(
         self,
@@ -111,6 +112,7 @@ class FusedUpdate(Operator):
     """
 
     family = "optimizer"
+    kernel_class = "update"
 
     def __init__(self, rule: Update) -> None:
         self.kind = f"fused_{rule.kind}"
@@ -155,6 +157,7 @@ class Unscale(Operator):
 
     kind = "unscale"
     family = "optimizer"
+    kernel_class = "update"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return tuple(tensor.shape for tensor in op.inputs[:-1])

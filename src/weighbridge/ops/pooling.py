@@ -52,6 +52,7 @@ class MaxPool(Operator):
 
     kind = "max_pool"
     family = "pooling"
+    kernel_class = "pooling"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         shape = pooled(op)
@@ -81,6 +82,7 @@ class AveragePool(Operator):
 
     kind = "average_pool"
     family = "pooling"
+    kernel_class = "pooling"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (pooled(op),)
@@ -108,6 +110,7 @@ class AdaptiveAveragePool(Operator):
 
     kind = "adaptive_average_pool"
     family = "pooling"
+    kernel_class = "pooling"
     aten = (
         "_adaptive_avg_pool2d",
         "_adaptive_avg_pool3d",
@@ -148,6 +151,7 @@ class AdaptiveMaxPool(Operator):
 
     kind = "adaptive_max_pool"
     family = "pooling"
+    kernel_class = "pooling"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, size = op.inputs[0].shape, op.integers("size")
@@ -182,6 +186,7 @@ class FractionalMaxPool(Operator):
 
     kind = "fractional_max_pool"
     family = "pooling"
+    kernel_class = "pooling"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, size = op.inputs[0].shape, op.integers("size")
@@ -234,6 +239,8 @@ class PoolBackward(Operator):
     """
 
     family = "pooling"
+    kernel_class = "pooling"
+    kernel_part = "backward"
 
     def __init__(self, kind: str, *, aten: tuple[str, ...] = ()) -> None:
         self.kind = kind

@@ -42,6 +42,7 @@ class Quantise(Operator):
 
     kind = "quantise"
     family = "quantisation"
+    kernel_class = "elementwise"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[0].shape,)
@@ -65,6 +66,7 @@ class Dequantise(Operator):
 
     kind = "dequantise"
     family = "quantisation"
+    kernel_class = "elementwise"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[0].shape,)
@@ -88,6 +90,7 @@ class FakeQuantise(Operator):
 
     kind = "fake_quantise"
     family = "quantisation"
+    kernel_class = "elementwise"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[0].shape,) * 2
@@ -182,6 +185,7 @@ class QuantisedElementwise(Operator):
     """
 
     family = "quantisation"
+    kernel_class = "elementwise"
 
     def __init__(self, plain: str) -> None:
         self.kind = f"quantised_{plain}"

@@ -78,6 +78,7 @@ class _Recurrent(Operator):
     """What forward and backward know of the network: its sizes and its cells."""
 
     family = "recurrent"
+    kernel_class = "recurrent"
     turns = False
     """Whether it reads the weights by rows as well as by columns."""
 
@@ -252,6 +253,7 @@ class RecurrentBackward(_Recurrent):
     """
 
     turns = True
+    kernel_part = "backward"
 
     def __init__(self, network: str) -> None:
         super().__init__(network)

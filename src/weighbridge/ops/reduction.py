@@ -24,6 +24,7 @@ class Reduce(Operator):
     """
 
     family = "reduction"
+    kernel_class = "reduction"
 
     def __init__(self, kind: str, *, aten: tuple[str, ...] = ()) -> None:
         self.kind = kind
@@ -109,6 +110,7 @@ class Softmax(Operator):
     """
 
     family = "reduction"
+    kernel_class = "softmax"
 
     def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
         self.kind = kind
@@ -144,6 +146,8 @@ class SoftmaxBackward(Operator):
     """
 
     family = "reduction"
+    kernel_class = "softmax"
+    kernel_part = "backward"
 
     def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
         self.kind = kind

@@ -31,6 +31,7 @@ class Upsample(Operator):
 
     kind = "upsample"
     family = "resampling"
+    kernel_class = "resampling"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, size = op.inputs[0].shape, op.integers("size")
@@ -60,6 +61,8 @@ class UpsampleBackward(Operator):
 
     kind = "upsample_backward"
     family = "resampling"
+    kernel_class = "resampling"
+    kernel_part = "backward"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.integers("shape"),)
@@ -88,6 +91,7 @@ class SmoothUpsample(Operator):
     """
 
     family = "resampling"
+    kernel_class = "resampling"
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -129,6 +133,7 @@ class AffineGrid(Operator):
 
     kind = "affine_grid"
     family = "resampling"
+    kernel_class = "resampling"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         maps, image = op.inputs[0].shape, op.integers("image")
@@ -158,6 +163,7 @@ class GridSample(Operator):
 
     kind = "grid_sample"
     family = "resampling"
+    kernel_class = "resampling"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, grid = op.inputs[0].shape, op.inputs[1].shape
@@ -189,6 +195,8 @@ class GridSampleBackward(Operator):
 
     kind = "grid_sample_backward"
     family = "resampling"
+    kernel_class = "resampling"
+    kernel_part = "backward"
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return tuple(tensor.shape for tensor in op.inputs[1:3])

@@ -16,7 +16,14 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional
 
-from ...ops.kernels import AttentionCall, Kept, Name, attention_kernel, keeps, log_sum_exp_rows
+from ...ops.attention_kernels import (
+    AttentionCall,
+    Kept,
+    Name,
+    attention_kernel,
+    keeps,
+    log_sum_exp_rows,
+)
 from ...program import Attributes, AttributeValue
 from ...workload import Backend
 from .masks import pattern_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from weighbridge.ops.kernels import (
+from weighbridge.ops.attention_kernels import (
     AttentionCall,
     attention_kernel,
     keeps,

@@ -1,0 +1,118 @@
+"""Kernel: what a device runs for an operator, as far as its time depends on it.
+
+Most operators are one kernel; views are none; the backward pass of a convolution is two or three. A
+kernel says what it computes, what it moves, and to which class it belongs: kernels of a class
+run alike, so that one efficiency a class tells how near they come to a device's peaks. Contractions
+are also given as the matrix product that they amount to, whose tiles a device shares out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+KernelClass = Literal[
+    "matmul",
+    "batched matmul",
+    "convolution 1x1",
+    "convolution",
+    "convolution stem",
+    "depthwise convolution",
+    "grouped convolution",
+    "attention",
+    "recurrent",
+    "batch norm",
+    "norm",
+    "softmax",
+    "activation",
+    "elementwise",
+    "copy",
+    "gather",
+    "reduction",
+    "pooling",
+    "resampling",
+    "update",
+    "other",
+]
+"""What runs alike.
+
+`convolution stem` reads images of few channels; `norm` is over the elements of a sample (layer, group, RMS);
+`activation` is pointwise with a transcendental function, `elementwise` without; `copy` moves what lies in
+order, `gather` what does not.
+"""
+
+Part = Literal["forward", "backward", "input gradient", "weight gradient"]
+"""Which way: `backward` makes all gradients in one kernel, the others one of them."""
+
+KERNEL_CLASSES: tuple[KernelClass, ...] = get_args(KernelClass)
+PARTS: tuple[Part, ...] = get_args(Part)
+
+CONTRACTIONS: frozenset[KernelClass] = frozenset(
+    {
+        "matmul",
+        "batched matmul",
+        "convolution 1x1",
+        "convolution",
+        "convolution stem",
+        "depthwise convolution",
+        "grouped convolution",
+        "attention",
+        "recurrent",
+    }
+)
+"""Classes whose arithmetic is multiply-accumulates, which tensor cores do where a device has them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gemm:
+    """`batch` matrix products of (rows x depth) with (depth x columns).
+
+    A convolution is one over its output's places: rows = B * height * width, columns = its kernels,
+    depth = c * w * h (Chellapilla et al. 2006, 'High performance convolutional neural networks').
+    """
+
+    batch: int
+    rows: int
+    columns: int
+    depth: int
+
+    @property
+    def macs(self) -> int:
+        return self.batch * self.rows * self.columns * self.depth
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kernel:
+    """One kernel, or `launches` of them that share its work.
+
+    `dtype` is that of its arithmetic, `macs` its multiply-accumulates, `operations` its other arithmetic.
+    `read_bytes` and `write_bytes` count every operand and every result once; of both,
+    `image_bytes` are a convolution's images, whose channels may lie first or last. `gemm` is None for what is
+    no contraction, and for those that no matrix product of one size describes. No launches of its own means
+    that it shares those of its like, as the updates of many parameters in one list do.
+    """
+
+    kind: KernelClass
+    part: Part = "forward"
+    dtype: str = "float32"
+    macs: int = 0
+    operations: int = 0
+    read_bytes: int = 0
+    write_bytes: int = 0
+    image_bytes: int = 0
+    gemm: Gemm | None = None
+    launches: int = 1
+
+    @property
+    def flops(self) -> int:
+        """Two for each multiply-accumulate, and the other arithmetic."""
+        return 2 * self.macs + self.operations
+
+    @property
+    def traffic_bytes(self) -> int:
+        return self.read_bytes + self.write_bytes
+
+    @property
+    def flop_per_byte(self) -> float:
+        """Arithmetic intensity; infinite for what moves nothing."""
+        return self.flops / self.traffic_bytes if self.traffic_bytes else float("inf")

@@ -21,11 +21,15 @@ from __future__ import annotations
 
 from .catalogue import load, load_all, names, parse, size_of
 from .device import Device, Kind, Range, Rates, Source
+from .efficiency import UNMEASURED, Efficiencies, Efficiency
 from .machine import gpu, gpus_by_driver, here
 from .prices import Instance, cheapest, instances, user_prices
 
 __all__ = [
+    "UNMEASURED",
     "Device",
+    "Efficiencies",
+    "Efficiency",
     "Instance",
     "Kind",
     "Range",

@@ -1,0 +1,109 @@
+"""The clock: how long one kernel takes on a device (the roofline).
+
+A kernel takes the longer of its arithmetic at the rate that its class reaches, and of its bytes at the bandwidth
+that it reaches; and a launch, however little it does (Williams, Waterman and Patterson 2009, 'Roofline: an
+insightful visual performance model').
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ...devices import Device, Efficiencies
+from ...errors import UsageError
+from ...ops.kernel import CONTRACTIONS, Kernel
+from ...units import unit
+
+Bound = Literal["compute", "memory", "overhead"]
+
+AS_TF32 = frozenset({"convolution 1x1", "convolution", "convolution stem", "grouped convolution"})
+"""float32 that PyTorch computes in TF32 unless told otherwise: cuDNN's convolutions (`torch.backends.cudnn.allow_tf32`
+is true by default, `torch.backends.cuda.matmul.allow_tf32` is not)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KernelTime:
+    """The seconds of one kernel, by what they go to; `seconds` is the time that it takes."""
+
+    kernel: Kernel
+    compute_s: float
+    memory_s: float
+    overhead_s: float
+
+    @property
+    def seconds(self) -> float:
+        return max(self.compute_s, self.memory_s) + self.overhead_s
+
+    @property
+    def bound(self) -> Bound:
+        """What takes longest."""
+        if self.overhead_s >= max(self.compute_s, self.memory_s):
+            return "overhead"
+        return "compute" if self.compute_s >= self.memory_s else "memory"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock:
+    """A device, how near it comes to its peaks, and whether float32 products may run in TF32."""
+
+    device: Device
+    efficiencies: Efficiencies
+    tf32: bool = False
+
+    def time(self, kernel: Kernel) -> KernelTime:
+        """How long the kernel takes.
+
+        Raises:
+            UsageError: the device has no rate for its dtype, or nobody says what its bandwidth is.
+        """
+        found = self.efficiencies.of(kernel.kind, kernel.part)
+        bandwidth = self.device.bandwidth_bytes_per_s
+        if bandwidth is None:
+            raise UsageError(
+                f"nobody says how fast the memory of {self.device.name} is",
+                "name a device with a card (weigh devices), or measure this machine: weigh calibrate",
+            )
+        return KernelTime(
+            kernel=kernel,
+            compute_s=kernel.flops / (self.flop_per_s(kernel) * found.compute),
+            memory_s=kernel.traffic_bytes / (bandwidth * found.bandwidth),
+            overhead_s=kernel.launches * found.launch_s,
+        )
+
+    def flop_per_s(self, kernel: Kernel) -> float:
+        """The device's peak rate for what the kernel does: of its matrix units for contractions.
+
+        Raises:
+            UsageError: the device has none for the dtype.
+        """
+        dtype = self.computed_in(kernel)
+        if kernel.kind in CONTRACTIONS:
+            rate = self.device.peak_flop_per_s(dtype)
+        else:  # what half precision moves is computed in float32
+            rates = self.device.vector_flop_per_s
+            rate = rates.get(dtype) if dtype == "float64" else rates.get("float32")
+        if rate is None:
+            raise UsageError(
+                f"{self.device.name} has no rate for {dtype}",
+                f"it has: {', '.join(known_rates(self.device))}",
+                "choose one with --precision",
+            )
+        return rate
+
+    def computed_in(self, kernel: Kernel) -> str:
+        """The dtype of its arithmetic on this device: TF32 in place of float32 where PyTorch takes it."""
+        tf32 = self.device.matrix_flop_per_s.tf32 is not None
+        if kernel.dtype == "float32" and tf32 and kernel.kind in CONTRACTIONS:
+            return "tf32" if self.tf32 or kernel.kind in AS_TF32 else "float32"
+        return kernel.dtype
+
+
+def known_rates(device: Device) -> tuple[str, ...]:
+    """The rates that a device has, with their figures: 'float16 165 TFLOP/s'."""
+    names = dict(device.matrix_flop_per_s.items()) | dict(device.vector_flop_per_s.items())
+    return tuple(
+        f"{dtype} {unit(rate, 'FLOP/s')}"
+        for dtype in names
+        if (rate := device.peak_flop_per_s(dtype)) is not None
+    )

@@ -1,0 +1,60 @@
+"""Efficiency: how near a device comes to its peaks, a class of kernels at a time.
+
+A peak is what the data sheet says; a class of kernels reaches a share of it that hardly changes from network to
+network. Shares are fitted from measurements of the device (`fitted/<device>.toml`), measured on the machine at
+hand, or taken over from a device that is like it. They are of peaks, so that they can be taken over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiency:
+    """What one class of kernels reaches: shares of the peak rate and of the peak bandwidth, 0 to 1.
+
+    `launch_s` is the device's own time for a kernel, however small.
+    """
+
+    compute: float
+    bandwidth: float
+    launch_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Efficiencies:
+    """Those of all classes on one device, by class and part ('convolution', 'forward').
+
+    `default` is of classes that were not fitted, which `fitted` tells apart. `dispatch_s` is the host's time for one operator of
+    an eager program. A step was measured to take between `low` and `high` times its prediction, in 90 of
+    100 cases that were not used in fitting; `basis` says in one sentence what that rests on.
+    """
+
+    default: Efficiency
+    dispatch_s: float
+    low: float
+    high: float
+    basis: str
+    classes: Mapping[tuple[str, str], Efficiency] = field(default_factory=dict)
+
+    def of(self, kind: str, part: str) -> Efficiency:
+        """That of a class and part; of its forward part where its own was not fitted."""
+        found = self.classes.get((kind, part)) or self.classes.get((kind, "forward"))
+        return found or self.default
+
+    def fitted(self, kind: str) -> bool:
+        """Whether kernels of that class were among those that were measured."""
+        return any(known == kind for known, _ in self.classes)
+
+
+UNMEASURED = Efficiencies(
+    default=Efficiency(compute=0.6, bandwidth=0.75, launch_s=3e-6),
+    dispatch_s=7e-6,
+    low=0.6,
+    high=1.7,
+    basis="no measurement of this device: 60 % of its peak rate, 75 % of its bandwidth",
+)
+"""For a device like which none was measured. Elementwise operators reach 70 to 86 % of nominal bandwidth, large
+matrix products 40 to 95 % of the nominal peak; eager PyTorch takes 5 to 10 us an operator on the host."""

@@ -1,0 +1,140 @@
+"""Time: the roofline of a kernel and of a step, with every figure worked out by hand."""
+
+import pytest
+
+from weighbridge.analyses.time.clock import Clock
+from weighbridge.analyses.time.step import step_time
+from weighbridge.api import weigh
+from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
+from weighbridge.errors import UsageError
+from weighbridge.ops.kernel import Kernel
+
+# 100 GFLOP/s of vectors, 1 TFLOP/s of float16 matrices, 10 GB/s
+CARD = Device(
+    name="a card",
+    bandwidth_bytes_per_s=10e9,
+    vector_flop_per_s=Rates(float32=100e9),
+    matrix_flop_per_s=Rates(float16=1e12),
+)
+PERFECT = Efficiencies(
+    default=Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0),
+    dispatch_s=0.0,
+    low=0.9,
+    high=1.2,
+    basis="by definition",
+)
+
+
+def clock(device=CARD, efficiencies=PERFECT, **settings):
+    return Clock(device=device, efficiencies=efficiencies, **settings)
+
+
+def matmul(dtype="float16", macs=10**9, moved=10**6):
+    return Kernel(kind="matmul", dtype=dtype, macs=macs, read_bytes=moved)
+
+
+def test_a_kernel_takes_the_longer_of_arithmetic_and_bytes():
+    # 2e9 FLOPs at 1e12 a second are 2 ms; 1e6 bytes at 10e9 a second 0.1 ms
+    time = clock().time(matmul())
+    assert time.compute_s == pytest.approx(2e-3)
+    assert time.memory_s == pytest.approx(1e-4)
+    assert time.seconds == pytest.approx(2e-3)
+    assert time.bound == "compute"
+
+
+def test_a_kernel_that_moves_much_is_bound_by_memory():
+    # 1e9 bytes at 10e9 a second are 100 ms
+    time = clock().time(matmul(moved=10**9))
+    assert time.seconds == pytest.approx(0.1)
+    assert time.bound == "memory"
+
+
+def test_shares_of_the_peaks_and_the_launch():
+    found = Efficiencies(
+        default=Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0),
+        dispatch_s=0.0,
+        low=1.0,
+        high=1.0,
+        basis="",
+        classes={("matmul", "forward"): Efficiency(compute=0.5, bandwidth=1.0, launch_s=5e-3)},
+    )
+    # 2 ms of arithmetic at half the rate are 4 ms, and 5 ms to launch it
+    time = clock(efficiencies=found).time(matmul())
+    assert time.seconds == pytest.approx(9e-3)
+    assert time.bound == "overhead"
+    # another part of the class takes the forward part's
+    assert found.of("matmul", "backward") == found.of("matmul", "forward")
+    assert found.fitted("matmul")
+    assert not found.fitted("copy")
+
+
+def test_what_is_no_contraction_runs_on_the_general_cores():
+    # 1e8 operations on float16 at the float32 rate, 100e9 a second: 1 ms
+    time = clock().time(Kernel(kind="activation", dtype="float16", operations=10**8))
+    assert time.compute_s == pytest.approx(1e-3)
+
+
+def test_convolutions_of_float32_run_in_tf32_where_there_is_one():
+    ampere = Device(
+        name="an Ampere",
+        bandwidth_bytes_per_s=10e9,
+        vector_flop_per_s=Rates(float32=100e9),
+        matrix_flop_per_s=Rates(tf32=400e9),
+    )
+    convolution = Kernel(kind="convolution", macs=10**9)
+    product = matmul(dtype="float32")
+    # PyTorch's default: 2e9 at 400e9 a second against 2e9 at 100e9
+    assert clock(ampere).time(convolution).seconds == pytest.approx(5e-3)
+    assert clock(ampere).time(product).seconds == pytest.approx(20e-3)
+    assert clock(ampere, tf32=True).time(product).seconds == pytest.approx(5e-3)
+    assert clock().time(convolution).seconds == pytest.approx(20e-3)
+
+
+def test_a_dtype_without_a_rate_says_which_there_are():
+    with pytest.raises(UsageError, match="a card has no rate for bfloat16") as error:
+        clock().time(matmul(dtype="bfloat16"))
+    assert "float16 1.00 TFLOP/s, float32 100 GFLOP/s" in str(error.value)
+
+
+def test_a_device_of_unknown_bandwidth_is_refused():
+    with pytest.raises(UsageError, match="nobody says how fast the memory of a size is"):
+        clock(Device(name="a size")).time(matmul())
+
+
+def test_a_step_adds_up_its_kernels():
+    # 2 * 2 * 3 = 12 FLOPs of float32 in (2 x 3)(3 x 2) + 2 x 2 additions; nothing else runs
+    program = weigh("(Input)(3)->(FC)2", batch=2, backend="cuda").program
+    step = step_time(program, clock())
+    assert [timed.time.kernel.kind for timed in step.kernels] == ["matmul"]
+    # x 6, w 6, b 2 and y 4 numbers of 4 bytes: 72 bytes at 10e9 a second
+    assert step.seconds.value == pytest.approx(7.2e-9)
+    assert step.seconds.low == pytest.approx(0.9 * 7.2e-9)
+    assert step.samples_per_s == pytest.approx(2 / 7.2e-9)
+    assert list(step.by_bound) == ["memory"]
+
+
+def test_a_slow_host_makes_a_gpu_wait_and_adds_up_on_a_cpu():
+    program = weigh("(Input)(3)->(FC)2", batch=2, backend="cuda").program
+    slow = Efficiencies(default=PERFECT.default, dispatch_s=1e-3, low=1.0, high=1.0, basis="")
+    step = step_time(program, clock(efficiencies=slow))
+    assert step.waits_for_host
+    assert step.seconds.value == pytest.approx(1e-3)
+    cpu = Device(
+        name="a CPU",
+        kind="cpu",
+        bandwidth_bytes_per_s=10e9,
+        vector_flop_per_s=Rates(float32=100e9),
+    )
+    on_cpu = step_time(program, clock(cpu, slow))
+    assert not on_cpu.waits_for_host
+    assert on_cpu.seconds.value == pytest.approx(1e-3 + 7.2e-9)
+
+
+def test_phases_and_operators_share_the_time_of_the_step():
+    program = weigh("resnet18", batch=2, train="sgd").program
+    step = step_time(program, clock())
+    assert sum(step.by_phase.values()) == pytest.approx(step.device_s)
+    assert sum(step.by_op.values()) == pytest.approx(step.device_s)
+    assert sum(step.by_class.values()) == pytest.approx(step.device_s)
+    assert all(seconds > 0 for seconds in step.by_phase.values())
+    assert set(step.extrapolating) == set(step.by_class)

@@ -65,6 +65,7 @@ def test_precision_and_dtype_say_the_same():
         ({"precision": "amp"}, "no precision is called 'amp'"),
         ({"backend": "gpu"}, "no backend is called 'gpu'"),
         ({"checkpointing": "block"}, "no checkpointing is called 'block'"),
+        ({"layout": "nhwc"}, "no layout is called 'nhwc'"),
         ({"checkpointing": "blocks"}, "checkpointing: that is for training, and the step is inference"),
         ({"set_to_none": False}, "gradients that are kept: that is for training"),
         ({"per_sample_gradients": True}, "gradients of each sample: that is for training"),

@@ -21,6 +21,7 @@ from .workload import (
     Checkpointing,
     Implementation,
     InputSpec,
+    Layout,
     LearningRule,
     Optimizer,
     Precision,
@@ -62,6 +63,8 @@ class Settings(TypedDict, total=False):
     backend: whose kernels run, 'cuda' or 'cpu'. ['cuda']
     learning_rule: update after every 'sample', 'batch' or 'epoch'. ['batch']
     dataset: samples in the data set, for the learning rules. [none]
+    layout: how images lie in memory, 'contiguous' or 'channels-last'. ['contiguous']
+    compiled: whether torch.compile runs the step. [False]
     """
 
     batch: int
@@ -83,6 +86,8 @@ class Settings(TypedDict, total=False):
     backend: Backend
     learning_rule: LearningRule
     dataset: int | None
+    layout: Layout
+    compiled: bool
 
 
 def workload(inputs: Inputs | None, settings: Settings) -> Workload:
@@ -116,6 +121,8 @@ def workload(inputs: Inputs | None, settings: Settings) -> Workload:
         set_to_none=settings.get("set_to_none", True),
         no_grad=settings.get("no_grad", True),
         per_sample_gradients=settings.get("per_sample_gradients", False),
+        layout=settings.get("layout", "contiguous"),
+        compiled=settings.get("compiled", False),
     )
     if asked.autocast is not None and asked.dtype != "float32":
         raise UsageError(

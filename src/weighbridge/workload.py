@@ -20,12 +20,14 @@ Backend = Literal["cuda", "cpu"]
 Precision = Literal["float32", "tf32", "float64", "bf16", "fp16", "amp-bf16", "amp-fp16"]
 Implementation = Literal["auto", "single", "foreach", "fused"]
 Checkpointing = Literal["none", "blocks"]
+Layout = Literal["contiguous", "channels-last"]
 
 RULES: tuple[LearningRule, ...] = get_args(LearningRule)
 BACKENDS: tuple[Backend, ...] = get_args(Backend)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 IMPLEMENTATIONS: tuple[Implementation, ...] = get_args(Implementation)
 CHECKPOINTINGS: tuple[Checkpointing, ...] = get_args(Checkpointing)
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 
 DTYPE_OF: Mapping[Precision, str] = {"float64": "float64", "bf16": "bfloat16", "fp16": "float16"}
 """Precisions that are a dtype throughout: that of the parameters, of what goes in and of what is made."""
@@ -105,6 +107,9 @@ class Workload:
     gradients are let go of before the next step: freed, or else filled with zeros and kept. `no_grad` is
     of inference: without it, what backward would need is kept until the outputs are let go of.
     `per_sample_gradients` keeps a gradient of each sample, not their sum.
+
+    `layout` is how images lie in memory: 'contiguous' (NCHW) or 'channels-last' (NHWC), and `compiled` says
+    whether `torch.compile` runs the step. Neither changes what is counted; both change the time.
     """
 
     mode: Mode = "inference"
@@ -125,6 +130,8 @@ class Workload:
     set_to_none: bool = True
     no_grad: bool = True
     per_sample_gradients: bool = False
+    layout: Layout = "contiguous"
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         check_dimension(self.batch, "the batch")
@@ -140,6 +147,7 @@ class Workload:
         check_choice("backend", self.backend, BACKENDS)
         check_choice("precision", self.precision, PRECISIONS)
         check_choice("checkpointing", self.checkpointing, CHECKPOINTINGS)
+        check_choice("layout", self.layout, LAYOUTS)
         self._settle_precision()
         self._check_mode()
 

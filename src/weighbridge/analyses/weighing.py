@@ -173,6 +173,8 @@ class Weighing:
                 "set_to_none": workload.set_to_none,
                 "no_grad": workload.no_grad,
                 "per_sample_gradients": workload.per_sample_gradients,
+                "layout": workload.layout,
+                "compiled": workload.compiled,
             },
             "parameters": {
                 "total": params.total,

@@ -68,6 +68,11 @@ def workload_options(command: Command) -> Command:
         ),
         click.option("--per-sample-gradients", is_flag=True, help="Keep every sample's gradient."),
         click.option("--input-gradient", is_flag=True, help="Train with the inputs' gradient too."),
+        click.option(
+            "--channels-last", "layout", flag_value="channels-last", default="contiguous",
+            help="Images lie channels last (NHWC): another time.",
+        ),
+        click.option("--compile", "compiled", is_flag=True, help="torch.compile runs the step: another time."),
     )  # fmt: skip
     return with_options(options, command)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from .catalogue import load, load_all, names, parse, size_of
 from .device import Device, Kind, Range, Rates, Source
-from .efficiency import UNMEASURED, Efficiencies, Efficiency
+from .efficiency import UNMEASURED, Efficiencies, Efficiency, efficiencies
 from .machine import gpu, gpus_by_driver, here
 from .prices import Instance, cheapest, instances, user_prices
 
@@ -36,6 +36,7 @@ __all__ = [
     "Rates",
     "Source",
     "cheapest",
+    "efficiencies",
     "gpu",
     "gpus_by_driver",
     "here",

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .device import Device
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiency:
@@ -58,3 +60,8 @@ UNMEASURED = Efficiencies(
 )
 """For a device like which none was measured. Elementwise operators reach 70 to 86 % of nominal bandwidth, large
 matrix products 40 to 95 % of the nominal peak; eager PyTorch takes 5 to 10 us an operator on the host."""
+
+
+def efficiencies(device: Device) -> Efficiencies:
+    """What is known of how near a device comes to its peaks."""
+    return UNMEASURED

@@ -95,6 +95,8 @@ def step(weighing: Weighing) -> str:
         (f"only {' and '.join(workload.trained)}", bool(workload.trained)),
         ("blocks checkpointed", workload.checkpointing == "blocks"),
         ("gradients kept", not workload.set_to_none),
+        ("channels last", workload.layout == "channels-last"),
+        ("compiled", workload.compiled),
         ("a gradient of each sample", workload.per_sample_gradients),
     )
     return ", ".join((*parts, *(text for text, asked in said if asked)))

@@ -129,3 +129,14 @@ def test_every_rule_is_of_a_known_class():
         assert rule.kernel_class in KERNEL_CLASSES
         assert rule.kernel_part in PARTS
     assert set(KERNEL_CLASSES) >= CONTRACTIONS
+
+
+def test_operators_of_a_list_share_one_launch():
+    torch = pytest.importorskip("torch")
+    from weighbridge import weigh
+
+    net = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+    report = weigh(net, (4,), train="sgd", momentum=0.9)
+    update = [kernel for op in report.program.phase("update") for kernel in kernels(op)]
+    # four parameters; the buffer times momentum, plus the gradient, and the parameter: three lists
+    assert [kernel.launches for kernel in update] == 3 * [1, 0, 0, 0]

@@ -20,7 +20,7 @@ from ..dims import BITS, Formula, Shape, formula, symbolic
 from ..errors import ShapeError
 from ..program import AttributeValue, Op, Tensor
 from ..workload import Backend
-from .kernel import Kernel, KernelClass, Part
+from .kernel import FOREACH, Kernel, KernelClass, Part
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +233,7 @@ class Operator(ABC):
             operations=max(cost.operations - 2 * cost.macs, 0),
             read_bytes=cost.read_bytes,
             write_bytes=cost.write_bytes,
+            launches=0 if op.flag(FOREACH) else 1,
         )
 
     def formulas(self, op: Op) -> Mapping[str, Formula]:

@@ -63,6 +63,10 @@ CONTRACTIONS: frozenset[KernelClass] = frozenset(
 """Classes whose arithmetic is multiply-accumulates, which tensor cores do where a device has them."""
 
 
+FOREACH = "foreach"
+"""The attribute of an operator that runs on lists of tensors together with the one before it: they share a launch."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gemm:
     """`batch` matrix products of (rows x depth) with (depth x columns).

@@ -16,6 +16,7 @@ from ..errors import UsageError, nearest
 from ..program import Op, Tensor
 from ..workload import Backend, Implementation, Optimizer
 from .base import Cost, Operator, Scratch, register
+from .kernel import FOREACH
 
 Settings = Mapping[str, float | bool]
 
@@ -95,7 +96,7 @@ class Update(Operator):
     def scratch(self, op: Op, backend: Backend) -> Scratch:
         """Temporaries of PyTorch's update, of one parameter after the other or of all together."""
         size = op.inputs[0].bytes
-        if op.flag("foreach"):
+        if op.flag(FOREACH):
             return Scratch(lasting=self.lists(_settings(op)) * size)
         running, lingering = self.copies(_settings(op))
         return Scratch(running=running * size, lingering=lingering * size)
@@ -534,7 +535,7 @@ def update(
         phase="update",
         inputs=(parameter, gradient, *states),
         outputs=(parameter, *states),
-        attributes={**chosen.settings, **({"foreach": True} if how == "foreach" else {})},
+        attributes={**chosen.settings, **({FOREACH: True} if how == "foreach" else {})},
     )
 
 

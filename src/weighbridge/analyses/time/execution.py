@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...ops import rule_of
-from ...ops.kernel import Kernel
+from ...ops.kernel import FOREACH, Kernel
 from ...program import Op, Program
 
 
@@ -32,5 +32,8 @@ def launches(program: Program) -> Iterator[Launch]:
 
 
 def dispatches(program: Program) -> int:
-    """How many operators the host hands to the device, one after the other."""
-    return sum(rule is None or not rule.view for rule in (rule_of(op.kind) for op in program.ops))
+    """How many operators the host hands to the device, one after the other; those of a list are one."""
+    return sum(
+        (rule is None or not rule.view) and not op.flag(FOREACH)
+        for op, rule in ((op, rule_of(op.kind)) for op in program.ops)
+    )

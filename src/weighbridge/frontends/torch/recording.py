@@ -24,6 +24,7 @@ from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ...dims import bytes_of
+from ...ops.kernel import FOREACH
 from ...program import Attributes, Op, Phase, Role, Storage, Tensor
 from ...units import memory
 from .answers import Answer, Answers
@@ -134,6 +135,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._failure: tuple[Exception, OpOverload] | None = None
         self._muted = 0
         self._stepping = False
+        self._list_begins: int | None = None
         self._shapes: dict[
             tuple[int, ...], tuple[int, ...]
         ] = {}  # each once: networks repeat themselves
@@ -182,8 +184,12 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         kwargs: dict[str, Any],
     ) -> object:
         if how.handling is Handling.SPREAD:
-            with self:  # which lists it takes is seen by its parts
-                return func._op_dk(_ONE_BY_ONE, *args, **kwargs)
+            self._list_begins = len(self.ops)
+            try:
+                with self:  # which lists it takes is seen by its parts
+                    return func._op_dk(_ONE_BY_ONE, *args, **kwargs)
+            finally:
+                self._list_begins = None
         try:
             if self._stepping:
                 result = self._step_operator(func, how, types, args, kwargs)
@@ -273,6 +279,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         in_place: bool = False,
     ) -> None:
         """Appends one operator. The first `results` of what it made are what a layer hands on."""
+        if self._list_begins not in (None, len(self.ops)):
+            attributes = {**attributes, FOREACH: True}
         node = torch._C._current_autograd_node()
         phase: Phase = self.phase if node is None else "backward"
         inputs = tuple([self.tensor(tensor) for tensor in operands])

@@ -27,10 +27,21 @@ from weighbridge.builder import Builder
 from weighbridge.errors import UsageError
 from weighbridge.frontends import zoo
 from weighbridge.program import Program
-from weighbridge.reports import html, latex, markdown
+from weighbridge.reports import csv as csv_report
+from weighbridge.reports import dataframe, html, latex, markdown
 from weighbridge.reports.layers import fitting_depth, layer_sheet
 from weighbridge.reports.operators import operator_sheet
-from weighbridge.reports.sheet import Column, Partial, Row, Share, Sheet, shares, summed, text
+from weighbridge.reports.sheet import (
+    Column,
+    Figure,
+    Partial,
+    Row,
+    Share,
+    Sheet,
+    shares,
+    summed,
+    text,
+)
 from weighbridge.reports.table import bar, render, written
 from weighbridge.workload import Workload
 
@@ -621,3 +632,16 @@ def test_deeper_with_fewer_parameters_but_more_operations_says_but():
     # resnet50 has 25.6 M parameters and 4.09 GMACs, alexnet (torchvision's) 61.1 M and 0.71 G
     screen = str(weighbridge.compare(["alexnet", "resnet50"]))
     assert re.search(r"yet it has 25\.6 M parameters against 61\.1 M \(but 4\.09 GMACs", screen)
+
+
+def test_figures_are_unscaled_for_programs_and_told_to_people():
+    sheet = Sheet(
+        subject="run",
+        columns=(Column(key="epoch", title="epoch"),),
+        rows=(Row(path="a", name="a", cells=(Figure(value=8640.0, text="2.40 h"),)),),
+    )
+    assert csv_report.render(sheet) == "run,epoch\na,8640.0\n"
+    assert "2.40 h" in markdown.render(sheet)
+    assert "2.40 h" in written(render(sheet), color=False)
+    pytest.importorskip("pandas")
+    assert dataframe.render(sheet).loc["a", "epoch"] == 8640.0

@@ -69,3 +69,30 @@ def test_shares_and_plurals() -> None:
     assert units.percent(0.0001) == "<0.1 %"
     assert units.plural(1, "operator") == "1 operator"
     assert units.plural(1750, "operator") == "1,750 operators"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 us"),
+        (7e-6, "7.00 us"),
+        (0.0009996, "1.00 ms"),  # 999.6 us would print as 1000
+        (0.0143, "14.3 ms"),
+        (59.97, "1.00 min"),  # and 59.97 s as 60.0
+        (90, "1.50 min"),  # the lecture's minute and a half
+        (2.4 * 3600, "2.40 h"),
+        (24 * 3600, "24.0 h"),
+        (48 * 3600, "2.00 days"),
+        (400 * 86400, "400 days"),
+    ],
+)
+def test_times_are_told_in_the_unit_that_a_person_would_choose(seconds: float, text: str) -> None:
+    assert units.duration(seconds) == text
+
+
+def test_energy_is_told_in_watt_hours_and_money_with_its_currency() -> None:
+    assert units.energy(450 * 3600) == "450 Wh"
+    assert units.energy(450 * 3600 * 9) == "4.05 kWh"
+    assert units.money(4.0499, "USD") == "4.05 USD"
+    assert units.money(0.00213, "USD") == "0.00213 USD"
+    assert units.money(1234.5, "EUR") == "1234 EUR"

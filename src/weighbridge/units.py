@@ -82,3 +82,29 @@ def change(ratio: float) -> str:
 def plural(number: int, word: str) -> str:
     """'1 operator', '175 operators'."""
     return f"{number:,} {word}" + ("" if number == 1 else "s")
+
+
+MINUTE = 60
+HOUR = 3600
+DAY = 24 * HOUR
+
+_DURATIONS = ((0, 1e-6, "us"), (1e-3, 1e-3, "ms"), (1, 1, "s"), (MINUTE, MINUTE, "min"),
+              (HOUR, HOUR, "h"), (2 * DAY, DAY, "days"))  # fmt: skip
+"""From how many seconds on a time is told in a unit, the unit's seconds, and its name."""
+
+
+def duration(seconds: float) -> str:
+    """A time: 0.0143 -> '14.3 ms', 90 -> '1.50 min', 86400 -> '24.0 h'."""
+    rounded = float(f"{seconds:.2e}")  # 59.97 s is told as a minute, not as 60.0 s
+    begin, size, name = next(entry for entry in reversed(_DURATIONS) if rounded >= entry[0])
+    return f"{significant(max(seconds, begin) / size)} {name}"
+
+
+def energy(joules: float) -> str:
+    """Joules as electricity meters have them: 450 W for an hour, 1620000 -> '450 Wh'."""
+    return unit(joules / HOUR, "Wh")
+
+
+def money(value: float, currency: str) -> str:
+    """A sum of money: '4.05 USD'."""
+    return f"{significant(value)} {currency}"

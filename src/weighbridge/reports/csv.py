@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from .sheet import Cell, Level, Partial, Share, Sheet, Size
+from .sheet import Cell, Figure, Level, Partial, Share, Sheet, Size
 
 SUFFIX = ".csv"
 
@@ -23,8 +23,8 @@ def render(sheet: Sheet) -> str:
     return out.getvalue()
 
 
-def value(cell: Cell) -> str | int:
-    """A cell as data: a whole number, a share in percent, a text; empty where there is nothing.
+def value(cell: Cell) -> str | int | float:
+    """A cell as data: a number, a share in percent, a text; empty where there is nothing.
 
     Nothing in a column of figures means that the rows below have them.
     """
@@ -34,6 +34,8 @@ def value(cell: Cell) -> str | int:
         return cell.known
     if isinstance(cell, Size):
         return cell.bytes
+    if isinstance(cell, Figure):
+        return cell.value
     if isinstance(cell, Level):
         return f"{cell.tenths // 10}.{cell.tenths % 10}"
     return "" if cell is None else cell

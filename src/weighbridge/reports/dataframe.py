@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import WeighError
-from .sheet import Cell, Level, Partial, Share, Sheet, Size
+from .sheet import Cell, Figure, Level, Partial, Share, Sheet, Size
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -43,4 +43,6 @@ def _value(cell: Cell, words: bool) -> int | float | str:
         return cell.tenths / 10
     if isinstance(cell, Size):
         return cell.bytes
+    if isinstance(cell, Figure):
+        return cell.value
     return cell.known if isinstance(cell, Partial) else cell

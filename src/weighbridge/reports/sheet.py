@@ -58,6 +58,17 @@ class Size:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A figure that is not whole: unscaled where a program reads it, as `text` where a person does.
+
+    A time is in seconds, an energy in joules; the column's key says in what.
+    """
+
+    value: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
     """How high something stands, in tenths of a percent of the highest; `mark` is written behind it."""
 
@@ -69,8 +80,8 @@ class Level:
         return self.mark
 
 
-Cell = int | str | Share | Partial | Size | Level | None
-"""A whole number, a text, a share, a count that is not whole, bytes, a height, or nothing."""
+Cell = int | str | Share | Partial | Size | Figure | Level | None
+"""A whole number, a text, a share, a count that is not whole, bytes, a time or the like, a height, or nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

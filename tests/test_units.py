@@ -96,3 +96,14 @@ def test_energy_is_told_in_watt_hours_and_money_with_its_currency() -> None:
     assert units.money(4.0499, "USD") == "4.05 USD"
     assert units.money(0.00213, "USD") == "0.00213 USD"
     assert units.money(1234.5, "EUR") == "1234 EUR"
+
+
+def test_between_two_times() -> None:
+    assert units.durations(0.0604, 0.0846) == "60.4 to 84.6 ms"
+    assert units.durations(0.9, 1.2) == "900 ms to 1.20 s"
+
+
+def test_whole_percent() -> None:
+    assert units.whole_percent(0.614) == "61 %"
+    assert units.whole_percent(0.001) == "<1 %"
+    assert units.whole_percent(0) == "0 %"

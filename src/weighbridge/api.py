@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from .analyses.memory.timeline import Round
     from .analyses.memory.usage import Memory
     from .analyses.space import Space
+    from .analyses.time.step import StepTime, Untimed
+    from .devices import Device
     from .papers import PaperTable
     from .reports.sheet import Sheet
     from .reports.table import Line
@@ -223,24 +225,57 @@ class Report:
         """The largest batch that fits on a device; 0 where none does. Raises as :meth:`largest_batch` does."""
         return self.largest_batch(on, context=context, alloc_conf=alloc_conf).size
 
+    @cached_property
+    def times(self) -> tuple[StepTime | Untimed, ...]:
+        """The time of a step on each of the devices that were named, or why it is not known."""
+        if not self._rooms:
+            return ()
+        from .analyses.time.step import step_time_or_why
+        from .rooms import clock
+
+        return tuple(
+            step_time_or_why(
+                self._program_on(room.device), clock(room.device, self.workload.precision)
+            )
+            for room in self._rooms
+        )
+
+    def time(self, on: On) -> StepTime:
+        """How long a step takes on a device: `report.time("rtx-4090").seconds`.
+
+        Raises:
+            UsageError: there is no such device, several are named, or it has no rate for what the step computes.
+        """
+        from .analyses.time.step import step_time
+        from .rooms import clock
+
+        device = _one(on, None, None).device
+        return step_time(self._program_on(device), clock(device, self.workload.precision))
+
     def _resident(self, room: Room) -> Resident:
         from .analyses.memory.timeline import lifetimes
-        from .rooms import backend
 
-        if backend(room.device) == self.workload.backend or self._network.fixed:
-            return room.resident(self.memory.lifetimes)
-        program = self._network.program(self._workload_on(room))
-        return room.resident(lifetimes(program))
+        program = self._program_on(room.device)
+        return room.resident(
+            self.memory.lifetimes if program is self.program else lifetimes(program)
+        )
+
+    def _program_on(self, device: Device) -> Program:
+        """The step with the device's kernels."""
+        workload = self._workload_on(device)
+        if self._network.fixed or workload.backend == self.workload.backend:
+            return self.program
+        return self._network.program(workload)
 
     def _largest(self, room: Room) -> Largest:
         from .analyses.memory.largest import largest_batch
 
-        return largest_batch(self._network.program, self._workload_on(room), room)
+        return largest_batch(self._network.program, self._workload_on(room.device), room)
 
-    def _workload_on(self, room: Room) -> Workload:
+    def _workload_on(self, device: Device) -> Workload:
         from .rooms import backend
 
-        return replace(self.workload, backend=backend(room.device))
+        return replace(self.workload, backend=backend(device))
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -336,9 +371,9 @@ class Report:
     def _verdicts(self, width: int | None) -> tuple[Line, ...]:
         if not self._rooms:
             return ()
-        from .reports.verdict import verdicts
+        from .reports.side_by_side import verdicts
 
-        return verdicts(self.placed, width=width)
+        return verdicts(self.placed, self.times, width=width)
 
     def _below(self) -> tuple[str, ...]:
         """What stands below a table in a file: the verdicts, and the coverage."""
@@ -346,9 +381,9 @@ class Report:
 
         if not self._rooms:
             return remarks(self.weighing)
-        from .reports.verdict import sentences
+        from .reports.side_by_side import sentences
 
-        return (*sentences(self.placed), *remarks(self.weighing))
+        return (*sentences(self.placed, self.times), *remarks(self.weighing))
 
     def tree(
         self, *, depth: int | None = None, width: int | None = None, color: bool = False
@@ -452,7 +487,8 @@ class Report:
             return whole
         from .reports.verdict import record
 
-        return {**whole, "devices": [record(placed) for placed in self.placed]}
+        places = zip(self.placed, self.times, strict=True)
+        return {**whole, "devices": [record(placed, time) for placed, time in places]}
 
     def to_json(self) -> str:
         """The JSON contract as text; every count a whole number in full."""

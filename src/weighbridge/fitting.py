@@ -146,7 +146,7 @@ class FitReport:
         from .reports.fit import sizes
         from .reports.verdict import sentences
 
-        return (*sentences((self._placed,)), *sizes(self.found), *remarks(self.weighing))
+        return (*sentences(self._placed), *sizes(self.found), *remarks(self.weighing))
 
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract with `devices` and `fit`."""

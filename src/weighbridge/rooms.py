@@ -13,10 +13,11 @@ from . import devices
 from .analyses.memory.largest import Room
 from .analyses.memory.resident import caches
 from .analyses.memory.settings import AllocatorSettings
+from .analyses.time.clock import Clock
 from .devices import Device, Range
 from .devices.probing import Probe
 from .errors import UsageError
-from .workload import Backend
+from .workload import Backend, Precision
 
 On = str | Device | Sequence[str | Device]
 """A device, or several: names with commas between them, or a sequence."""
@@ -87,6 +88,12 @@ def probe() -> Probe:
 def backend(device: Device) -> Backend:
     """Whose kernels run on the device, as far as they are told apart."""
     return "cpu" if device.backend == "cpu" or device.kind in ("cpu", "board") else "cuda"
+
+
+def clock(device: Device, precision: Precision) -> Clock:
+    """The clock of a device, or of the one that stands for it, with what is known of how near it comes to its peaks."""
+    rated = devices.rated(device)
+    return Clock(device=rated, efficiencies=devices.efficiencies(rated), tf32=precision == "tf32")
 
 
 def _devices(on: On) -> Iterator[Device]:

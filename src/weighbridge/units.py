@@ -73,6 +73,11 @@ def percent(share: float) -> str:
     return f"{value:.1f} %"
 
 
+def whole_percent(share: float) -> str:
+    """A share of one in whole percent, for what is no better known: 0.614 -> '61 %'."""
+    return f"{round(100 * share)} %" if share == 0 or share >= 0.005 else "<1 %"
+
+
 def change(ratio: float) -> str:
     """How much more or less: 1.33 -> '+33 %', 0.34 -> '-66 %', 1 -> 'same'."""
     more = round(100 * (ratio - 1))
@@ -98,6 +103,13 @@ def duration(seconds: float) -> str:
     rounded = float(f"{seconds:.2e}")  # 59.97 s is told as a minute, not as 60.0 s
     begin, size, name = next(entry for entry in reversed(_DURATIONS) if rounded >= entry[0])
     return f"{significant(max(seconds, begin) / size)} {name}"
+
+
+def durations(low: float, high: float) -> str:
+    """Between two times, the unit written once where it is the same: '60.4 to 84.6 ms'."""
+    first, last = duration(low), duration(high)
+    number, _, name = first.partition(" ")
+    return f"{number if last.endswith(f' {name}') else first} to {last}"
 
 
 def energy(joules: float) -> str:

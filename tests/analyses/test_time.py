@@ -1,9 +1,11 @@
 """Time: the roofline of a kernel and of a step, with every figure worked out by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from weighbridge.analyses.time.clock import Clock
-from weighbridge.analyses.time.step import step_time
+from weighbridge.analyses.time.step import Untimed, step_time, step_time_or_why
 from weighbridge.api import weigh
 from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
 from weighbridge.errors import UsageError
@@ -93,11 +95,25 @@ def test_convolutions_of_float32_run_in_tf32_where_there_is_one():
 def test_a_dtype_without_a_rate_says_which_there_are():
     with pytest.raises(UsageError, match="a card has no rate for bfloat16") as error:
         clock().time(matmul(dtype="bfloat16"))
-    assert "float16 1.00 TFLOP/s, float32 100 GFLOP/s" in str(error.value)
+    assert error.value.hints == (
+        "it would emulate bfloat16 in float32, which is slower than either",
+        "choose --precision fp16 or amp-fp16",
+        "it has: float16 1.00 TFLOP/s, float32 100 GFLOP/s",
+    )
+
+
+def test_a_device_without_half_precision_is_to_be_used_in_float32():
+    plain = Device(name="plain", bandwidth_bytes_per_s=10e9, vector_flop_per_s=Rates(float32=100e9))
+    with pytest.raises(UsageError, match="plain has no rate for float16") as error:
+        clock(plain).time(matmul())
+    assert "choose --precision float32" in error.value.hints
+    with pytest.raises(UsageError, match="plain has no rate for float64") as error:
+        clock(plain).time(matmul(dtype="float64"))
+    assert error.value.hints[0] == "choose --precision float32"
 
 
 def test_a_device_of_unknown_bandwidth_is_refused():
-    with pytest.raises(UsageError, match="nobody says how fast the memory of a size is"):
+    with pytest.raises(UsageError, match="nobody says how fast a size is"):
         clock(Device(name="a size")).time(matmul())
 
 
@@ -128,6 +144,38 @@ def test_a_slow_host_makes_a_gpu_wait_and_adds_up_on_a_cpu():
     on_cpu = step_time(program, clock(cpu, slow))
     assert not on_cpu.waits_for_host
     assert on_cpu.seconds.value == pytest.approx(1e-3 + 7.2e-9)
+
+
+def test_layers_share_what_the_host_takes_as_well():
+    # two operators, the second of which moves half as much: x 6, w 18, b 6, y 12 numbers are 168 bytes, 16.8 ns;
+    # the activation reads and writes 12, 96 bytes, 9.6 ns
+    program = weigh("(Input)(3)->(FC)6->(ReLU)", batch=2, backend="cuda").program
+    seconds = {"fc1": 16.8e-9, "relu1": 9.6e-9}
+    assert step_time(program, clock()).by_scope == pytest.approx(seconds)
+    slow = Efficiencies(default=PERFECT.default, dispatch_s=1e-3, low=1.0, high=1.0, basis="")
+    # a GPU runs them while the host is at the next: each takes its 1 ms of the host's 2
+    waiting = step_time(program, clock(efficiencies=slow))
+    assert waiting.by_scope == pytest.approx({"fc1": 1e-3, "relu1": 1e-3})
+    assert waiting.by_bound == pytest.approx({"host": 2e-3 - 26.4e-9, "memory": 26.4e-9})
+    # on a CPU the host's 1 ms comes on top of each
+    on_cpu = step_time(program, clock(replace(CARD, kind="cpu"), slow))
+    both = {scope: 1e-3 + value for scope, value in seconds.items()}
+    assert on_cpu.by_scope == pytest.approx(both)
+    for step in (waiting, on_cpu):
+        assert sum(step.by_op.values()) == pytest.approx(step.seconds.value)
+        assert sum(step.by_bound.values()) == pytest.approx(step.seconds.value)
+        assert sum(step.by_phase.values()) == pytest.approx(step.seconds.value)
+        assert sum(step.by_kind.values()) == pytest.approx(step.seconds.value)
+
+
+def test_why_a_time_is_not_known():
+    program = weigh("(Input)(3)->(FC)2", batch=2, backend="cuda").program
+    found = step_time_or_why(program, clock(Device(name="a size, 3 GiB")))
+    assert isinstance(found, Untimed)
+    assert found.why == "nobody says how fast a size is"
+    idle = step_time_or_why(weigh("(Input)(3)->(Flatten)").program, clock())
+    assert isinstance(idle, Untimed)
+    assert idle.why == "nothing of this network takes time"
 
 
 def test_phases_and_operators_share_the_time_of_the_step():

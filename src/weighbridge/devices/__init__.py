@@ -24,6 +24,7 @@ from .device import Device, Kind, Range, Rates, Source
 from .efficiency import UNMEASURED, Efficiencies, Efficiency, efficiencies
 from .machine import gpu, gpus_by_driver, here
 from .prices import Instance, cheapest, instances, user_prices
+from .typical import rated
 
 __all__ = [
     "UNMEASURED",
@@ -45,6 +46,7 @@ __all__ = [
     "load_all",
     "names",
     "parse",
+    "rated",
     "size_of",
     "user_prices",
 ]

@@ -13,6 +13,7 @@ from .memory import place, role_sheet
 from .sheet import Column, Row, Sheet, Size
 from .table import Line, labelled, plain, render
 from .verdict import (
+    SHORT_ANSWERS,
     between,
     binding,
     binding_record,
@@ -20,10 +21,8 @@ from .verdict import (
     interval_record,
     largest_record,
     record,
-    verdicts,
+    verdict,
 )
-
-SHORT_ANSWERS = {"fits": "fits", "too close to call": "too close", "does not fit": "no", None: "?"}
 
 
 def screen(found: Fit, *, width: int | None) -> tuple[Line, ...]:
@@ -31,7 +30,7 @@ def screen(found: Fit, *, width: int | None) -> tuple[Line, ...]:
     blank: Line = ()
     usage = Memory(program=found.program)
     lines = [
-        *verdicts((Placed(resident=found.resident, largest=found.batch),), width=width),
+        *verdict(Placed(resident=found.resident, largest=found.batch), width=width),
         *(line for text in sizes(found) for line in indented(text, width)),
         blank,
         *labelled("at the peak", place(found.peak), width=width),

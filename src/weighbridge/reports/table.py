@@ -53,7 +53,7 @@ def labelled(
 
 def _broken(value: str, room: int) -> list[str]:
     """The text in pieces of so many characters; a figure stays with its unit, and a shape whole."""
-    bound = re.sub(r"(?<=\d) (?=[^\W\d])", "\N{NO-BREAK SPACE}", value)
+    bound = re.sub(r"(?<=\d) (?=[^\W\d]|%)", "\N{NO-BREAK SPACE}", value)
     bound = re.sub("\N{NO-BREAK SPACE}(x|of) ", "\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", bound)
     pieces = textwrap.wrap(bound, room, break_on_hyphens=False) or [""]
     return [piece.replace("\N{NO-BREAK SPACE}", " ") for piece in pieces]

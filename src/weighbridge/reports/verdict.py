@@ -1,37 +1,28 @@
-"""The verdict: does the step fit on that device, between what does its memory lie, and how large may it be?"""
+"""The verdict: does the step fit on that device, between what does its memory lie, how large may it be, how long does it take?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from ..analyses.memory.largest import Binding, Largest, Placed
 from ..analyses.memory.resident import Interval, Resident
+from ..analyses.time.step import StepTime, Untimed
 from ..analyses.weighing import Json
 from ..units import integer, memory, percent
 from .memory import NAMES
 from .table import Line, Style, labelled, plain
+from .time import grounds, sentence
+from .time import record as time_record
 
-STYLES: dict[str | None, Style] = {
-    "fits": "bold green",
-    "too close to call": "bold yellow",
-    "does not fit": "bold red",
-    None: "bold",
-}
+SHORT_ANSWERS = {"fits": "fits", "too close to call": "too close", "does not fit": "no", None: "?"}
 
 
-def verdicts(placed: Sequence[Placed], *, width: int | None = None) -> tuple[Line, ...]:
-    """A paragraph a device: the answer, what it rests on, and what the figures are called elsewhere."""
-    return tuple(line for entry in placed for line in _verdict(entry, width))
-
-
-def sentences(placed: Sequence[Placed]) -> tuple[str, ...]:
-    """The same as plain lines, for what stands below a table in a file."""
-    return tuple("".join(span.text for span in line).strip() for line in verdicts(placed))
-
-
-def _verdict(placed: Placed, width: int | None) -> tuple[Line, ...]:
+def verdict(
+    placed: Placed, time: StepTime | Untimed | None = None, *, width: int | None = None
+) -> tuple[Line, ...]:
+    """A paragraph on one device: the answer, what it rests on, and what the figures are called elsewhere."""
     found = placed.resident
     lines = labelled(f"  {answer(found)}", headline(placed), width=width)
+    if time is not None:
+        lines = (*lines, *indented(sentence(time, found.device), width))
     below = [figures(found)]
     if found.retries and found.answer == "fits":
         below.append(
@@ -48,7 +39,14 @@ def _verdict(placed: Placed, width: int | None) -> tuple[Line, ...]:
     if found.out_of_memory is not None and found.answer == "does not fit":
         below.append(f"PyTorch would say: {found.out_of_memory.message.partition(' If ')[0]}")
     below.append(f"basis: {found.basis}")
+    if isinstance(time, StepTime):
+        below.append(f"basis of the time: {grounds(time, found.device)}")
     return (*lines, *(line for text in below for line in indented(text, width, style="dim")))
+
+
+def sentences(placed: Placed, time: StepTime | Untimed | None = None) -> tuple[str, ...]:
+    """The same as plain lines, for what stands below a table in a file."""
+    return tuple("".join(span.text for span in line).strip() for line in verdict(placed, time))
 
 
 def indented(text: str, width: int | None, *, style: Style = "") -> tuple[Line, ...]:
@@ -108,7 +106,7 @@ def binding(binds: Binding) -> str:
     return f"most memory goes to {NAMES[binds.category]}: {memory(binds.bytes)}, {percent(binds.share)} of the peak{where}"
 
 
-def record(placed: Placed) -> dict[str, Json]:
+def record(placed: Placed, time: StepTime | Untimed | None = None) -> dict[str, Json]:
     """A device's verdict as plain data."""
     found = placed.resident
     return {
@@ -124,6 +122,7 @@ def record(placed: Placed) -> dict[str, Json]:
         "retries": found.retries,
         "basis": found.basis,
         "largest_batch": None if placed.largest is None else largest_record(placed.largest),
+        **({} if time is None else time_record(time)),
     }
 
 

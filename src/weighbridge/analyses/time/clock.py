@@ -61,7 +61,7 @@ class Clock:
         bandwidth = self.device.bandwidth_bytes_per_s
         if bandwidth is None:
             raise UsageError(
-                f"nobody says how fast the memory of {self.device.name} is",
+                f"nobody says how fast {self.device.name.partition(',')[0]} is",
                 "name a device with a card (weigh devices), or measure this machine: weigh calibrate",
             )
         return KernelTime(
@@ -86,8 +86,8 @@ class Clock:
         if rate is None:
             raise UsageError(
                 f"{self.device.name} has no rate for {dtype}",
+                *_instead(self.device, dtype),
                 f"it has: {', '.join(known_rates(self.device))}",
-                "choose one with --precision",
             )
         return rate
 
@@ -107,3 +107,13 @@ def known_rates(device: Device) -> tuple[str, ...]:
         for dtype in names
         if (rate := device.peak_flop_per_s(dtype)) is not None
     )
+
+
+def _instead(device: Device, dtype: str) -> tuple[str, ...]:
+    """What a dtype without a rate would run as, and the precisions to choose in place of it."""
+    halves = {"float16": "fp16 or amp-fp16", "bfloat16": "bf16 or amp-bf16"}
+    known = [text for half, text in halves.items() if device.peak_flop_per_s(half) is not None]
+    choose = f"choose --precision {' or '.join(known or ['float32'])}"
+    if dtype not in halves or device.peak_flop_per_s("float32") is None:
+        return (choose,)
+    return (f"it would emulate {dtype} in float32, which is slower than either", choose)

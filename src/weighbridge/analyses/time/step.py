@@ -11,15 +11,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from ...devices import Device
+from ...errors import UsageError
 from ...ops import rule_of
 from ...program import PHASES, Phase, Program
 from .clock import Bound, Clock, KernelTime
 from .execution import Launch, dispatches, launches
 
 Key = TypeVar("Key", bound=str)
+
+Limit = Bound | Literal["host"]
+"""What time goes to: the longest of what a kernel takes, or the host, which hands operators out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +93,20 @@ class StepTime:
     def samples_per_s(self) -> float:
         return self.program.workload.batch / self.seconds.value
 
+    @property
+    def host_s(self) -> float:
+        """What the host adds to the kernels' time: on a GPU, how long that waits."""
+        return self.seconds.value - self.device_s
+
     @cached_property
-    def by_bound(self) -> Mapping[Bound, float]:
-        """Seconds of the kernels by what bounds them, most first."""
-        return _summed((timed.time.bound, timed.time.seconds) for timed in self.kernels)
+    def by_bound(self) -> Mapping[Limit, float]:
+        """Seconds of the step by what they go to, most first."""
+        found: list[tuple[Limit, float]] = [
+            (timed.time.bound, timed.time.seconds) for timed in self.kernels
+        ]
+        if self.host_s:
+            found.append(("host", self.host_s))
+        return _summed(found)
 
     @cached_property
     def by_class(self) -> Mapping[str, float]:
@@ -101,27 +115,72 @@ class StepTime:
 
     @cached_property
     def by_phase(self) -> Mapping[Phase, float]:
-        """Seconds of the kernels by phase."""
+        """Seconds of the step by phase."""
         found = dict.fromkeys(PHASES, 0.0)
-        for timed in self.kernels:
-            found[timed.launch.ops[0].phase] += timed.time.seconds
+        for place, seconds in self.by_op.items():
+            found[self.program.ops[place].phase] += seconds
         return found
 
     @cached_property
+    def by_scope(self) -> Mapping[str, float]:
+        """Seconds of the step by the module whose operators take them, each without those below it."""
+        return _summed(
+            (self.program.ops[place].scope, seconds) for place, seconds in self.by_op.items()
+        )
+
+    @cached_property
+    def by_kind(self) -> Mapping[str, float]:
+        """Seconds of the step by kind of operator, most first."""
+        return _summed(
+            (self.program.ops[place].kind, seconds) for place, seconds in self.by_op.items()
+        )
+
+    @cached_property
     def by_op(self) -> Mapping[int, float]:
-        """Seconds by operator, keyed by its place in the program; of fused ones in equal parts."""
+        """Seconds of the step by operator, keyed by its place in the program; they add up to the step.
+
+        Operators that were fused take equal parts. Where the host is the device, each takes what handing
+        it out does too; where a device waits for its host, each takes that alone.
+        """
         places = {id(op): place for place, op in enumerate(self.program.ops)}
-        found: dict[int, float] = {}
+        kernels: dict[int, float] = {}
+        handed: dict[tuple[int, ...], None] = {}
         for timed in self.kernels:
-            each = timed.time.seconds / len(timed.launch.ops)
-            for op in timed.launch.ops:
-                found[places[id(op)]] = found.get(places[id(op)], 0.0) + each
+            group = tuple(places[id(op)] for op in timed.launch.ops)
+            handed[group] = None
+            for place in group:
+                kernels[place] = kernels.get(place, 0.0) + timed.time.seconds / len(group)
+        host = self.seconds.value if self.waits_for_host else self.host_s
+        found = dict.fromkeys(kernels, 0.0) if self.waits_for_host else kernels
+        for group in handed:
+            for place in group:
+                found[place] += host / len(handed) / len(group)
         return found
 
     @property
     def extrapolating(self) -> tuple[str, ...]:
         """Classes of kernels that take time here and were not among those that were measured, slowest first."""
         return tuple(kind for kind in self.by_class if not self.clock.efficiencies.fitted(kind))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untimed:
+    """Why nobody can say how long a step takes on a device, and what to do about it."""
+
+    device: Device
+    why: str
+    hints: tuple[str, ...] = ()
+
+
+def step_time_or_why(program: Program, clock: Clock) -> StepTime | Untimed:
+    """The time of a program on the clock's device, or why it is not known."""
+    try:
+        found = step_time(program, clock)
+    except UsageError as error:
+        return Untimed(device=clock.device, why=error.message, hints=error.hints)
+    if not found.seconds.value:
+        return Untimed(device=clock.device, why="nothing of this network takes time")
+    return found
 
 
 def step_time(program: Program, clock: Clock) -> StepTime:

@@ -1,0 +1,110 @@
+"""The time of a step in words: how long, between what, what it goes to, and what that rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+from ..analyses.time.step import Limit, StepTime, Untimed
+from ..analyses.weighing import Json
+from ..devices import Device
+from ..units import count, duration, durations, plural, whole_percent
+
+Part = TypeVar("Part", bound=str)
+
+LIMITS: Mapping[Limit, str] = {
+    "compute": "arithmetic",
+    "memory": "memory traffic",
+    "overhead": "launching kernels",
+    "host": "the host",
+}
+"""What time goes to, as it is said."""
+
+
+def sentence(time: StepTime | Untimed, asked: Device) -> str:
+    """'one step ~71.3 ms (60.4 to 84.6 ms), 898 samples/s; bound by memory traffic in 61 % of the time'.
+
+    `asked` is the device that was named, for which another's rates may stand.
+    """
+    if isinstance(time, Untimed):
+        return f"no time of a step: {'; '.join((time.why, *time.hints))}"
+    parts = [f"one step {about(time)}{stand_in(time, asked)}, {rate(time)}"]
+    if time.waits_for_host:
+        parts.append(
+            f"the GPU waits for the host, which hands out operators for {duration(time.dispatch_s)}, "
+            f"and needs {duration(time.device_s)} itself"
+        )
+    else:
+        limit, share = largest_part(time)
+        parts.append(f"bound by {LIMITS[limit]} in {whole_percent(share)} of the time")
+    if time.uncounted:
+        parts.append(f"without {plural(time.uncounted, 'operator')} that no rule is known for")
+    return "; ".join(parts)
+
+
+def about(time: StepTime) -> str:
+    """'~71.3 ms (60.4 to 84.6 ms)'."""
+    found = time.seconds
+    return f"~{duration(found.value)} ({durations(found.low, found.high)})"
+
+
+def stand_in(time: StepTime, asked: Device) -> str:
+    """Whose rates stand for those of the device that was named: ' on Core i7-12700H'."""
+    return "" if time.device.key == asked.key else f" on {time.device.name}"
+
+
+def rate(time: StepTime) -> str:
+    """'898 samples/s'."""
+    return f"{count(time.samples_per_s)} samples/s"
+
+
+def bound(time: StepTime) -> str:
+    """What most of the time goes to: 'memory traffic 61 %'."""
+    limit, share = largest_part(time)
+    return f"{LIMITS[limit]} {whole_percent(share)}"
+
+
+def largest_part(time: StepTime) -> tuple[Limit, float]:
+    """What most of the time goes to, and its share of one."""
+    limit, seconds = next(iter(time.by_bound.items()))
+    return limit, seconds / time.seconds.value
+
+
+def grounds(time: StepTime, asked: Device) -> str:
+    """Whose rates were taken, what they rest on, and what of this step lies outside of that."""
+    parts = [time.seconds.basis]
+    if stand_in(time, asked):
+        parts.append(f"{time.device.name} stands for {asked.name}")
+    if time.clock.efficiencies.classes and time.extrapolating:
+        parts.append(f"extrapolating: {', '.join(time.extrapolating)}")
+    return "; ".join(parts)
+
+
+def record(time: StepTime | Untimed) -> dict[str, Json]:
+    """The keys of a device's record that are of time: `time`, null where `time_unknown` says why."""
+    if isinstance(time, Untimed):
+        return {"time": None, "time_unknown": "; ".join((time.why, *time.hints))}
+    found = time.seconds
+    return {
+        "time": {
+            "seconds": found.value,
+            "low": found.low,
+            "high": found.high,
+            "samples_per_s": time.samples_per_s,
+            "device_s": time.device_s,
+            "dispatch_s": time.dispatch_s,
+            "waits_for_host": time.waits_for_host,
+            "by_bound": _seconds(time.by_bound),
+            "by_class": _seconds(time.by_class),
+            "by_phase": _seconds(time.by_phase),
+            "by_layer": _seconds(time.by_scope),
+            "rates_of": {"key": time.device.key, "name": time.device.name},
+            "basis": found.basis,
+            "extrapolating": list(time.extrapolating),
+            "uncounted": time.uncounted,
+        }
+    }
+
+
+def _seconds(parts: Mapping[Part, float]) -> dict[str, Json]:
+    return {part: seconds for part, seconds in parts.items()}

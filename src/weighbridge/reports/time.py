@@ -107,4 +107,4 @@ def record(time: StepTime | Untimed) -> dict[str, Json]:
 
 
 def _seconds(parts: Mapping[Part, float]) -> dict[str, Json]:
-    return {part: seconds for part, seconds in parts.items()}
+    return dict(parts.items())

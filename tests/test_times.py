@@ -13,6 +13,7 @@ from weighbridge import devices
 from weighbridge.cli import main
 from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
 from weighbridge.errors import UsageError
+from weighbridge.reports.sheet import apportioned, durations
 
 # 100 GFLOP/s of vectors, 1 TFLOP/s of float16 matrices, 10 GB/s
 CARD = Device(
@@ -152,6 +153,93 @@ def test_the_host_bounds_in_the_table_too(monkeypatch):
 def test_below_a_table_in_a_file_each_device_has_its_paragraph():
     page = weighbridge.weigh(LINE, batch=8, on=[CARD, CARD]).to_markdown()
     assert page.count("208 us (187 to 250 us)") == 2
+
+
+# -- the column ----------------------------------------------------------------------------------
+
+# input 8 x 3 x 6 x 6; conv 4 kernels of 3 x 3 without padding: out 8 x 4 x 4 x 4
+NET = "(Input)(3,6,6)->(Conv)4c3w1s0p->(ReLU)->(fc)5"
+
+
+def column(sheet, title):
+    place = [column.title for column in sheet.columns].index(title)
+    return {row.path: row.cells[place] for row in sheet.rows}, sheet.totals[place]
+
+
+def test_the_column_of_time_adds_up_to_the_step():
+    report = weighbridge.weigh(NET, batch=8, on=CARD)
+    cells, total = column(report.sheet(), "time")
+    # conv: x 864, w 108, b 4, y 512 numbers are 5,952 bytes, 0.5952 us at 10 GB/s, against
+    #   2 * 512 * 27 FLOPs at 100 GFLOP/s = 0.27648 us; relu: twice 512 numbers, 0.4096 us;
+    # fc: x 512, w 320, b 5, y 40 numbers, 0.3508 us. Together 1.3556 us: in steps of a thousandth, 1.356
+    assert {path: cell.text for path, cell in cells.items()} == {
+        "conv1": "0.595", "relu1": "0.410", "fc1": "0.351",
+    }  # fmt: skip
+    assert total.text == "1.356"
+    assert total.seconds == pytest.approx(report.times[0].seconds.value)
+    heading = next(column for column in report.sheet().columns if column.key == "time")
+    assert heading.heading == "time (us)"
+    # programs read seconds
+    assert report.to_csv().splitlines()[0].endswith(",time (s)")
+    assert float(report.to_csv().splitlines()[-1].rpartition(",")[2]) == pytest.approx(1.3556e-6)
+
+
+def test_written_times_add_up_at_every_depth_and_merged():
+    report = weighbridge.weigh("resnet18", batch=2, train="sgd", on=CARD)
+    for choice in ({"depth": 0}, {"depth": 1}, {}, {"each": False}, {"by": "operator"}):
+        cells, total = column(report.sheet(**choice), "time")
+        steps = sum(cell.steps for cell in cells.values() if cell is not None)
+        assert steps == total.steps
+        assert total.seconds == pytest.approx(report.times[0].seconds.value)
+
+
+def test_operators_stand_in_the_order_of_their_time():
+    cells, _ = column(weighbridge.weigh(NET, batch=8, on=CARD).sheet(by="operator"), "time")
+    assert list(cells)[:3] == ["convolution", "relu", "matmul"]
+
+
+def test_several_devices_have_a_column_each_where_it_is_asked_for():
+    twice = replace(CARD, name="Twice", bandwidth_bytes_per_s=20e9)
+    report = weighbridge.weigh(NET, batch=8, on=[CARD, "24GiB", twice])
+    assert not any(column.key == "time" for column in report.sheet().columns)
+    sheet = report.sheet(columns=("time", "share-time"))
+    titles = [column.title for column in sheet.columns]
+    assert titles == ["time Card", "time Twice", "time share Card", "time share Twice"]
+    cells, _ = column(sheet, "time Twice")
+    assert cells["relu1"].text == "0.205"  # half of the 0.4096 us
+    shares, total = column(sheet, "time share Card")
+    assert shares["relu1"].text == "30.2 %"  # 0.4096 of 1.3556
+    assert total.tenths == 1000
+
+
+def test_times_without_a_device_are_refused():
+    for places in ({}, {"on": "24GiB"}):
+        with pytest.raises(UsageError, match="the column 'time' is of the time on a device"):
+            weighbridge.weigh(NET, **places).sheet(columns=("kind", "time"))
+
+
+def test_a_row_with_an_operator_that_nobody_knows_is_not_whole():
+    program = weighbridge.weigh(NET, batch=8, backend="cuda").program
+    ops = tuple(replace(op, kind="aten.mystery") if op.kind == "relu" else op for op in program.ops)
+    report = weighbridge.weigh(replace(program, ops=ops), on=replace(CARD, memory_bytes=None))
+    cells, total = column(report.sheet(), "time")
+    assert cells["relu1"].text == "?"
+    assert total.text == "0.946 + ?"
+    by_kind, _ = column(report.sheet(by="operator"), "time")
+    assert by_kind["aten.mystery"].text == "?"
+
+
+def test_what_rounds_to_nothing_is_not_nothing():
+    # 1 s, 10 us and nothing, to a thousandth of a second
+    unit, cells = durations((1.0, 1e-5, 0.0))
+    assert unit == "s"
+    assert [cell.text for cell in cells] == ["1.000", "<0.001", "0"]
+
+
+def test_steps_are_shared_out_by_the_largest_remainder():
+    # thirds of 10: 3 each, and the tenth to the first of those that lost as much
+    assert apportioned((1, 1, 1), 10) == [4, 3, 3]
+    assert apportioned((0, 0), 10) == [0, 0]
 
 
 # -- data ----------------------------------------------------------------------------------------

@@ -252,6 +252,14 @@ class Report:
         device = _one(on, None, None).device
         return step_time(self._program_on(device), clock(device, self.workload.precision))
 
+    @property
+    def _known_times(self) -> tuple[StepTime, ...]:
+        if not self._rooms:
+            return ()
+        from .analyses.time.step import StepTime
+
+        return tuple(time for time in self.times if isinstance(time, StepTime))
+
     def _resident(self, room: Room) -> Resident:
         from .analyses.memory.timeline import lifetimes
 
@@ -320,11 +328,16 @@ class Report:
                     "columns and formulas are of layers, and rows by operator were asked for",
                     "leave out by='operator', or columns and formulas",
                 )
-            return operator_sheet(self.weighing)
+            return operator_sheet(self.weighing, times=self._known_times)
         from .reports.layers import layer_sheet
 
         return layer_sheet(
-            self.weighing, depth=depth, columns=columns, formulas=formulas, merge=not each
+            self.weighing,
+            depth=depth,
+            columns=columns,
+            formulas=formulas,
+            merge=not each,
+            times=self._known_times,
         )
 
     def table(

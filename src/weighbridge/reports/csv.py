@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from .sheet import Cell, Figure, Level, Partial, Share, Sheet, Size
+from .sheet import Cell, Duration, Figure, Level, Partial, Share, Sheet, Size
 
 SUFFIX = ".csv"
 
@@ -15,7 +15,7 @@ def render(sheet: Sheet) -> str:
     out = io.StringIO()
     write = csv.writer(out, lineterminator="\n").writerow
     notes = [sheet.notes_title] if sheet.has_notes else []
-    write([sheet.subject, *(column.heading for column in sheet.columns), *notes])
+    write([sheet.subject, *(column.data_heading for column in sheet.columns), *notes])
     for row in sheet.rows:
         write([row.path, *map(value, row.cells), *(["; ".join(row.notes)] if notes else [])])
     if sheet.totals:
@@ -36,6 +36,8 @@ def value(cell: Cell) -> str | int | float:
         return cell.bytes
     if isinstance(cell, Figure):
         return cell.value
+    if isinstance(cell, Duration):
+        return cell.seconds
     if isinstance(cell, Level):
         return f"{cell.tenths // 10}.{cell.tenths % 10}"
     return "" if cell is None else cell

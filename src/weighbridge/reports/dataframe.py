@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import WeighError
-from .sheet import Cell, Figure, Level, Partial, Share, Sheet, Size
+from .sheet import Cell, Duration, Figure, Level, Partial, Share, Sheet, Size
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -28,7 +28,9 @@ def render(sheet: Sheet) -> DataFrame:
         ) from error
     index = pandas.Index([row.path for row in sheet.rows], name=sheet.subject)
     data = {
-        column.heading: [_value(row.cells[place], column.align == "left") for row in sheet.rows]
+        column.data_heading: [
+            _value(row.cells[place], column.align == "left") for row in sheet.rows
+        ]
         for place, column in enumerate(sheet.columns)
     }
     if sheet.has_notes:
@@ -45,4 +47,6 @@ def _value(cell: Cell, words: bool) -> int | float | str:
         return cell.bytes
     if isinstance(cell, Figure):
         return cell.value
+    if isinstance(cell, Duration):
+        return cell.seconds
     return cell.known if isinstance(cell, Partial) else cell

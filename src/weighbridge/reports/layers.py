@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 
 from ..analyses.layers import Layer, depth_of, folded
 from ..analyses.repetition import merged
+from ..analyses.time.step import StepTime
 from ..analyses.weighing import Weighing
 from ..dims import Shape
 from ..errors import UsageError, nearest
 from ..ops import Cost, rule_of
 from ..program import Phase, Program
 from .formulas import Board
-from .sheet import Cell, Column, Partial, Row, Share, Sheet, shares, summed
+from .sheet import Cell, Column, Duration, Partial, Row, Share, Sheet, durations, shares, summed
 
 FITS = 48
 """Rows that a screen takes: the deepest folding with no more of them is shown where none is asked for."""
@@ -115,20 +116,31 @@ SHARES: Mapping[str, tuple[Column, str]] = {
 }
 """Columns of percentages, and the figure that each is of."""
 
-COLUMNS = ("layer", *TEXTS, *FIGURES, *SHARES, "formula")
+TIMES = ("time", "share-time")
+"""Columns of the time of a step: a column each of every device."""
+
+COLUMNS = ("layer", *TEXTS, *FIGURES, *SHARES, *TIMES, "formula")
 """What `--columns` takes."""
 
 
-def chosen_columns(weighing: Weighing, columns: Sequence[str] | None) -> tuple[str, ...]:
+def chosen_columns(
+    weighing: Weighing, columns: Sequence[str] | None, times: Sequence[StepTime] = ()
+) -> tuple[str, ...]:
     """The columns to show, in order; those of the first screen where none are asked for.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: there is no such column, or times are asked for without a device.
     """
     if columns is None:
         training = ("backward",) if weighing.program.workload.training else ()
-        return ("kind", "output", "params", "operations", *training, "share")
+        time = ("time",) if len(times) == 1 else ()
+        return ("kind", "output", "params", "operations", *training, "share", *time)
     check_columns(columns)
+    if not times and (asked := [name for name in columns if name in TIMES]):
+        raise UsageError(
+            f"the column {asked[0]!r} is of the time on a device, and none is known",
+            "name a device of which it is, as in --on rtx-4090",
+        )
     return tuple(name for name in dict.fromkeys(columns) if name not in ("layer", "formula"))
 
 
@@ -155,18 +167,29 @@ def layer_sheet(
     columns: Sequence[str] | None = None,
     formulas: bool = False,
     merge: bool = False,
+    times: Sequence[StepTime] = (),
 ) -> Sheet:
     """The layers down to `depth`, every operator and parameter in exactly one row.
 
-    `merge` puts the copies of a repeated block on one row.
+    `merge` puts the copies of a repeated block on one row. `times` are those of the step on the devices that
+    were named: the time of one is shown unless columns are chosen, that of several where it is asked for.
 
     Raises:
-        UsageError: there is no such column.
+        UsageError: there is no such column, or times are asked for without a device.
     """
-    names = chosen_columns(weighing, columns)
+    names = chosen_columns(weighing, columns, times)
     layers = merged(weighing.layers(depth)) if merge else weighing.layers(depth)
     inner = _inner(layers)
-    by_column = [_cells(weighing, layers, inner, name) for name in names]
+    shown = [
+        pair
+        for name in names
+        for pair in (
+            _timed(layers, inner, name, times)
+            if name in TIMES
+            else [(_column(weighing, name), _cells(weighing, layers, inner, name))]
+        )
+    ]
+    by_column = [cells for _, cells in shown]
     write_formulas = formulas or "formula" in (columns or ())
     board = Board(weighing)
     by_row = zip(*by_column, strict=True) if by_column else repeat((), len(layers))
@@ -183,7 +206,7 @@ def layer_sheet(
     )
     return Sheet(
         subject="layer",
-        columns=tuple(_column(weighing, name) for name in names),
+        columns=tuple(column for column, _ in shown),
         rows=rows,
         totals=tuple(summed(cells) for cells in by_column),
     )
@@ -239,6 +262,41 @@ def _cells(
     )
 
 
+def _timed(
+    layers: Sequence[Layer], inner: frozenset[str], name: str, times: Sequence[StepTime]
+) -> Iterator[tuple[Column, tuple[Cell, ...]]]:
+    """A column of each device: its seconds of every row, or their shares."""
+    for time in times:
+        device = f" {time.device.name}" if len(times) > 1 else ""
+        seconds = _seconds(layers, time)
+        if name == "share-time":
+            column = Column(key=name, title=f"time share{device}", unit="%", rank=4)
+            parts: Sequence[Share | Duration] = shares([round(value * 1e15) for value in seconds])
+        else:
+            unit, parts = durations(seconds)
+            column = Column(key=name, title=f"time{device}", unit=unit, data_unit="s")
+        cells = (
+            None
+            if layer.scope in inner and not seconds[place]
+            else replace(parts[place], partial=bool(layer.uncounted))
+            for place, layer in enumerate(layers)
+        )
+        yield column, tuple(cells)
+
+
+def _seconds(layers: Sequence[Layer], time: StepTime) -> list[float]:
+    """Each row's seconds; modules that have no row, which another backend may run, count as the network's own."""
+    left = dict(time.by_scope)
+    found = [
+        sum(left.pop(scope, 0.0) for scope in dict.fromkeys(op.scope for op in layer.ops))
+        for layer in layers
+    ]
+    return [
+        seconds + (0.0 if layer.scope else sum(left.values()))
+        for layer, seconds in zip(layers, found, strict=True)
+    ]
+
+
 def _words(weighing: Weighing, layer: Layer, inner: frozenset[str], name: str) -> str:
     """What a module is and makes; '-' where it does nothing in this workload."""
     idle = name in ("input", "output") and layer.scope not in inner
@@ -277,7 +335,12 @@ def _inner(layers: Sequence[Layer]) -> frozenset[str]:
 
 def _says_something(cells: tuple[Cell, ...]) -> bool:
     """Whether any figure is not zero: views and the like leave the network's own row empty."""
-    return any(isinstance(cell, Partial) or (isinstance(cell, int) and cell != 0) for cell in cells)
+    return any(
+        isinstance(cell, Partial)
+        or (isinstance(cell, int) and cell != 0)
+        or (isinstance(cell, Duration) and cell.seconds != 0)
+        for cell in cells
+    )
 
 
 def _kind(program: Program, layer: Layer) -> str:

@@ -69,6 +69,27 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Duration:
+    """A part of a time: in seconds where a program reads it, where a person does in whole steps of the last digit
+    that is written, which add up over the column. `partial` is as of a share.
+    """
+
+    seconds: float
+    steps: int
+    decimals: int
+    partial: bool = False
+
+    @property
+    def text(self) -> str:
+        """'2.90'; what is there but rounds to nothing is '<0.01'."""
+        if not self.seconds:
+            return "?" if self.partial else "0"
+        least = not self.steps
+        written = f"{(1 if least else self.steps) / 10**self.decimals:.{self.decimals}f}"
+        return f"{'<' if least else ''}{written}{' + ?' if self.partial else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
     """How high something stands, in tenths of a percent of the highest; `mark` is written behind it."""
 
@@ -80,7 +101,7 @@ class Level:
         return self.mark
 
 
-Cell = int | str | Share | Partial | Size | Figure | Level | None
+Cell = int | str | Share | Partial | Size | Figure | Duration | Level | None
 """A whole number, a text, a share, a count that is not whole, bytes, a time or the like, a height, or nothing."""
 
 
@@ -88,18 +109,25 @@ Cell = int | str | Share | Partial | Size | Figure | Level | None
 class Column:
     """A column: `key` is what a user asks for it by, `unit` stands in its heading.
 
+    `data_unit` is the unit in which a program reads its figures, where that is another.
     `rank` says which columns leave first where there is little room; rank 0 stays.
     """
 
     key: str
     title: str
     unit: str = ""
+    data_unit: str = ""
     align: Literal["left", "right"] = "right"
     rank: int = 0
 
     @property
     def heading(self) -> str:
         return f"{self.title} ({self.unit})" if self.unit else self.title
+
+    @property
+    def data_heading(self) -> str:
+        """The heading of the figures as a program reads them."""
+        return f"{self.title} ({self.data_unit})" if self.data_unit else self.heading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,21 +169,47 @@ def text(cell: Cell) -> str:
 
 
 def shares(values: Sequence[int]) -> tuple[Share, ...]:
-    """Each value's share of their sum, rounded so that the shares add up to 100.0 %.
+    """Each value's share of their sum, rounded so that the shares add up to 100.0 %; all are zero where the sum is."""
+    if not sum(values):
+        return tuple(Share(tenths=0, part=0) for _ in values)
+    return tuple(
+        Share(tenths=tenth, part=value)
+        for tenth, value in zip(apportioned(values, 1000), values, strict=True)
+    )
 
-    Largest remainder: every share is rounded down to a tenth, and the tenths that are left go to those
-    that lost most. All are zero where the sum is.
+
+def durations(seconds: Sequence[float]) -> tuple[str, tuple[Duration, ...]]:
+    """Times as they are written below each other: their unit, and each in steps that add up to their sum's.
+
+    The sum has four significant digits from a microsecond on, and the unit that it would have alone, up to seconds.
+    """
+    whole = sum(seconds)
+    unit, size = next(
+        ((unit, size) for unit, size in (("s", 1.0), ("ms", 1e-3)) if whole >= size), ("us", 1e-6)
+    )
+    decimals = max(4 - len(f"{int(whole / size)}"), 0)
+    steps = apportioned(
+        [round(value * 1e15) for value in seconds], round(whole / size * 10**decimals)
+    )
+    return unit, tuple(
+        Duration(seconds=value, steps=step, decimals=decimals)
+        for value, step in zip(seconds, steps, strict=True)
+    )
+
+
+def apportioned(values: Sequence[int], steps: int) -> list[int]:
+    """So many steps, shared out in proportion to the values.
+
+    Largest remainder: every share is rounded down, and the steps that are left go to those that lost most.
     """
     whole = sum(values)
     if not whole:
-        return tuple(Share(tenths=0, part=0) for _ in values)
-    tenths = [value * 1000 // whole for value in values]
-    lost = sorted(range(len(values)), key=lambda index: -(values[index] * 1000 % whole))
-    for index in lost[: 1000 - sum(tenths)]:
-        tenths[index] += 1
-    return tuple(
-        Share(tenths=tenth, part=value) for tenth, value in zip(tenths, values, strict=True)
-    )
+        return [0 for _ in values]
+    found = [value * steps // whole for value in values]
+    lost = sorted(range(len(values)), key=lambda index: -(values[index] * steps % whole))
+    for index in lost[: steps - sum(found)]:
+        found[index] += 1
+    return found
 
 
 def summed(cells: Sequence[Cell]) -> Cell:
@@ -165,6 +219,14 @@ def summed(cells: Sequence[Cell]) -> Cell:
     if any(isinstance(cell, Share) for cell in cells):
         parts = [cell for cell in cells if isinstance(cell, Share)]
         return Share(tenths=sum(p.tenths for p in parts), part=sum(p.part for p in parts))
+    times = [cell for cell in cells if isinstance(cell, Duration)]
+    if times:
+        return Duration(
+            seconds=sum(time.seconds for time in times),
+            steps=sum(time.steps for time in times),
+            decimals=times[0].decimals,
+            partial=any(time.partial for time in times),
+        )
     sizes = [cell.bytes for cell in cells if isinstance(cell, Size)]
     if sizes:
         return Size(bytes=sum(sizes))

@@ -24,6 +24,7 @@ from .device import Device, Kind, Range, Rates, Source
 from .efficiency import UNMEASURED, Efficiencies, Efficiency, efficiencies
 from .machine import gpu, gpus_by_driver, here
 from .prices import Instance, cheapest, instances, user_prices
+from .sustained import clock_share, reached
 from .typical import rated
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Rates",
     "Source",
     "cheapest",
+    "clock_share",
     "efficiencies",
     "gpu",
     "gpus_by_driver",
@@ -47,6 +49,7 @@ __all__ = [
     "names",
     "parse",
     "rated",
+    "reached",
     "size_of",
     "user_prices",
 ]

@@ -92,6 +92,11 @@ _COST_FIELDS = tuple(entry.name for entry in fields(Cost))
 _figures_of = attrgetter(*_COST_FIELDS)
 
 
+def row_bytes(x: Tensor, *, rows: int) -> int:
+    """The bytes of one of the rows that a tensor is cut into."""
+    return x.bytes // rows if rows else 0
+
+
 COMPLEX = frozenset({"complex32", "complex64", "complex128"})
 """Dtypes of two numbers an element."""
 
@@ -233,8 +238,13 @@ class Operator(ABC):
             operations=max(cost.operations - 2 * cost.macs, 0),
             read_bytes=cost.read_bytes,
             write_bytes=cost.write_bytes,
+            row_bytes=self.row_bytes(op),
             launches=0 if op.flag(FOREACH) else 1,
         )
+
+    def row_bytes(self, op: Op) -> int:
+        """What one norm or softmax goes over, more than once; 0 for everything else."""
+        return 0
 
     def formulas(self, op: Op) -> Mapping[str, Formula]:
         """Each non-zero kind of arithmetic as a formula in the sizes of the inputs."""

@@ -92,7 +92,8 @@ class Kernel:
     `dtype` is that of its arithmetic, `macs` its multiply-accumulates, `operations` its other arithmetic.
     `read_bytes` and `write_bytes` count every operand and every result once; of both,
     `image_bytes` are a convolution's images, whose channels may lie first or last. `gemm` is None for what is
-    no contraction, and for those that no matrix product of one size describes. No launches of its own means
+    no contraction, and for those that no matrix product of one size describes. `row_bytes` is what one norm or
+    softmax goes over. No launches of its own means
     that it shares those of its like, as the updates of many parameters in one list do.
     """
 
@@ -104,6 +105,7 @@ class Kernel:
     read_bytes: int = 0
     write_bytes: int = 0
     image_bytes: int = 0
+    row_bytes: int = 0
     gemm: Gemm | None = None
     launches: int = 1
 

@@ -12,7 +12,17 @@ from typing import final
 from ..dims import Shape
 from ..program import Op
 from ..workload import Backend
-from .base import Cost, Emit, Gradients, Operator, Policy, aligned_axes, need, register
+from .base import (
+    Cost,
+    Emit,
+    Gradients,
+    Operator,
+    Policy,
+    aligned_axes,
+    need,
+    register,
+    row_bytes,
+)
 
 
 def channel_axes(op: Op) -> tuple[tuple[str | int, ...], ...]:
@@ -188,6 +198,9 @@ class LayerNorm(Operator):
     def arithmetic(self, op: Op) -> Cost:
         return grouped_norm(op, rows=op.outputs[1].elements, affine=len(op.inputs) - 1)
 
+    def row_bytes(self, op: Op) -> int:
+        return row_bytes(op.inputs[0], rows=op.outputs[1].elements)
+
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         dy = grads[0]
         assert dy is not None
@@ -230,6 +243,9 @@ class GroupNorm(Operator):
 
     def arithmetic(self, op: Op) -> Cost:
         return grouped_norm(op, rows=op.outputs[1].elements, affine=len(op.inputs) - 1)
+
+    def row_bytes(self, op: Op) -> int:
+        return row_bytes(op.inputs[0], rows=op.outputs[1].elements)
 
 
 @final
@@ -278,6 +294,9 @@ class NormBackward(Operator):
         if of_bias:  # sum dy
             cost += Cost(additions=n - op.inputs[4].elements)
         return cost
+
+    def row_bytes(self, op: Op) -> int:
+        return row_bytes(op.inputs[1], rows=op.inputs[2].elements)
 
 
 def grouped_norm(op: Op, *, rows: int, affine: int) -> Cost:

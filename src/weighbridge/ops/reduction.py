@@ -7,7 +7,7 @@ from typing import final
 from ..dims import Shape, product
 from ..program import Op
 from ..workload import Backend
-from .base import Cost, Emit, Gradients, Operator, Policy, need, register
+from .base import Cost, Emit, Gradients, Operator, Policy, need, register, row_bytes
 from .movement import reshaped
 
 
@@ -131,6 +131,10 @@ class Softmax(Operator):
             return shared + Cost(divisions=n)
         return shared + Cost(additions=n, transcendentals=rows)
 
+    def row_bytes(self, op: Op) -> int:
+        x = op.inputs[0]
+        return row_bytes(x, rows=_rows(x.shape, op.integer("axis", -1)))
+
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         (dy,) = grads
         assert dy is not None
@@ -163,6 +167,10 @@ class SoftmaxBackward(Operator):
         if self.kind == "softmax_backward":
             return Cost(multiplications=2 * n, additions=2 * n - rows)
         return Cost(multiplications=n, additions=2 * n - rows, transcendentals=n)
+
+    def row_bytes(self, op: Op) -> int:
+        y = op.inputs[1]
+        return row_bytes(y, rows=_rows(y.shape, op.integer("axis", -1)))
 
 
 def _rows(shape: Shape, axis: int) -> int:

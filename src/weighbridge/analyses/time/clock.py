@@ -2,7 +2,9 @@
 
 A kernel takes the longer of its arithmetic at the rate that its class reaches, and of its bytes at the bandwidth
 that it reaches; and a launch, however little it does (Williams, Waterman and Patterson 2009, 'Roofline: an
-insightful visual performance model').
+insightful visual performance model'). Matrix products are made in tiles and take longer than their arithmetic
+(`tiles`), at a rate that the device's power allows (`devices.sustained`); norms and softmaxes read their rows
+again (`rows`).
 """
 
 from __future__ import annotations
@@ -10,16 +12,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ...devices import Device, Efficiencies
+from ...devices import Device, Efficiencies, reached
+from ...dims import bytes_of
 from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
 from ...units import unit
+from .rows import reads
+from .tiles import stretch, tiling, walk
 
 Bound = Literal["compute", "memory", "overhead"]
 
 AS_TF32 = frozenset({"convolution 1x1", "convolution", "convolution stem", "grouped convolution"})
 """float32 that PyTorch computes in TF32 unless told otherwise: cuDNN's convolutions (`torch.backends.cudnn.allow_tf32`
 is true by default, `torch.backends.cuda.matmul.allow_tf32` is not)."""
+
+PRODUCTS = frozenset({"matmul", "batched matmul"})
+"""Classes whose efficiency is what is left when the device's power and their tiles are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,12 +72,32 @@ class Clock:
                 f"nobody says how fast {self.device.name.partition(',')[0]} is",
                 "name a device with a card (weigh devices), or measure this machine: weigh calibrate",
             )
+        moved = kernel.read_bytes * reads(kernel, self.device) + kernel.write_bytes
         return KernelTime(
             kernel=kernel,
-            compute_s=kernel.flops / (self.flop_per_s(kernel) * found.compute),
-            memory_s=kernel.traffic_bytes / (bandwidth * found.bandwidth),
+            compute_s=kernel.flops
+            / (self.flop_per_s(kernel) * found.compute)
+            * self.stretch(kernel),
+            memory_s=moved / (bandwidth * found.bandwidth),
             overhead_s=kernel.launches * found.launch_s,
         )
+
+    def stretch(self, kernel: Kernel) -> float:
+        """How many times as long the kernel's arithmetic takes as at its class's share of the device's peak."""
+        gpu, gemm = self.device, kernel.gemm
+        if kernel.kind not in PRODUCTS or gpu.backend != "cuda" or gpu.multiprocessors is None:
+            return 1.0
+        dtype = self.computed_in(kernel)
+        share = 1 / reached(gpu, dtype)
+        if gemm is None or not gemm.macs:
+            return share
+        matrix = gpu.matrix_flop_per_s.get(dtype) is not None
+        batched = kernel.kind == "batched matmul"
+        found = tiling(architecture=gpu.architecture, matrix=matrix, batched=batched)
+        share *= stretch(gemm, found, multiprocessors=gpu.multiprocessors)
+        if not batched:
+            share *= walk(gemm, architecture=gpu.architecture, itemsize=bytes_of(1, kernel.dtype))
+        return share
 
     def flop_per_s(self, kernel: Kernel) -> float:
         """The device's peak rate for what the kernel does: of its matrix units for contractions.

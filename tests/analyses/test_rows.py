@@ -1,0 +1,38 @@
+"""Rows: how often norms and softmaxes read theirs from memory."""
+
+import pytest
+
+from weighbridge.analyses.time.rows import reads
+from weighbridge.devices import load
+from weighbridge.ops.kernel import Kernel
+
+A100, V100 = load("a100-40gb-pcie"), load("v100-32gb-pcie")
+
+
+def kernel(kind, elements, part="forward"):
+    return Kernel(kind=kind, part=part, read_bytes=1, row_bytes=4 * elements)
+
+
+def test_a_norm_finds_its_rows_in_the_cache_while_they_fit():
+    # 108 multiprocessors, 2048 / 128 = 16 rows each of 4 KiB: 6.75 MiB of 40
+    assert reads(kernel("norm", 1024), A100) == 1
+    # of 64 KiB: 108 MiB
+    assert reads(kernel("norm", 16384), A100) == 2
+    # 80 multiprocessors, 16 rows of 3 KiB: 3.75 MiB of 6, 0.625: of 0.3 to 1 that is 0.325 / 0.7 not found again
+    assert reads(kernel("norm", 768), V100) == pytest.approx(1 + 0.325 / 0.7)
+
+
+def test_a_softmax_of_few_elements_stays_in_registers():
+    assert reads(kernel("softmax", 1024), V100) == 1
+    # 4096 elements: 512 threads, 4 rows each: 80 * 4 * 16 KiB = 5 MiB of 6; 0.8333 - 0.3 of 0.7 not found, twice
+    assert reads(kernel("softmax", 4096), V100) == pytest.approx(1 + 2 * (5 / 6 - 0.3) / 0.7)
+    # 2048 elements: 256 threads, 8 rows of 8 KiB on 80: 5 MiB as well
+    assert reads(kernel("softmax", 2048), V100) == reads(kernel("softmax", 4096), V100)
+
+
+def test_backward_passes_and_everything_else():
+    assert reads(kernel("norm", 16384, "backward"), A100) == 3
+    assert reads(kernel("softmax", 65536, "backward"), V100) == 2
+    assert reads(kernel("elementwise", 16384), A100) == 1
+    assert reads(kernel("norm", 0), A100) == 1
+    assert reads(kernel("norm", 16384), load("epyc-7763")) == 1

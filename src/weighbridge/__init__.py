@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from .ops.custom import rule as rule
     from .program import Op as Op
     from .program import Program as Program
+    from .running import Candidate as Candidate
+    from .running import RunReport as RunReport
+    from .running import WhereReport as WhereReport
+    from .running import run as run
+    from .running import where as where
     from .scales import Scale as Scale
     from .scales import scale as scale
     from .workload import InputSpec as InputSpec
@@ -50,6 +55,7 @@ _HOMES = {
     "ops.base": ("Cost",),
     "ops.custom": ("forget_rule", "rule"),
     "program": ("Op", "Program"),
+    "running": ("Candidate", "RunReport", "WhereReport", "run", "where"),
     "scales": ("Scale", "scale"),
     "workload": ("InputSpec", "Workload"),
 }  # fmt: skip

@@ -19,7 +19,7 @@ Adding a device is adding a TOML file to `cards`; `docs/devices.md` describes th
 
 from __future__ import annotations
 
-from .catalogue import load, load_all, names, parse, size_of
+from .catalogue import load, load_all, names, parse, size_of, with_memory
 from .device import Device, Kind, Range, Rates, Source
 from .efficiency import UNMEASURED, Efficiencies, Efficiency, efficiencies
 from .machine import gpu, gpus_by_driver, here
@@ -52,4 +52,5 @@ __all__ = [
     "reached",
     "size_of",
     "user_prices",
+    "with_memory",
 ]

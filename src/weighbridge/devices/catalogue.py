@@ -68,7 +68,7 @@ def parse(text: str) -> Device:
     name, colon, size = text.partition(":")
     device = CPU if slug(name) == CPU.key else None
     if colon:
-        return _with_memory(device or load(name), size_of(size))
+        return with_memory(device or load(name), size_of(size))
     if device is not None:
         return device
     if re.fullmatch(rf"[\d.]+ *({'|'.join(SIZES)})", text.strip().lower()) is None:
@@ -76,15 +76,8 @@ def parse(text: str) -> Device:
     return Device(name=memory(size_of(text)), memory_bytes=size_of(text))
 
 
-def slug(name: str) -> str:
-    """A name as keys are written: 'NVIDIA GeForce RTX 4090' is 'rtx-4090'."""
-    parts = re.findall(r"[a-z0-9.+]+", re.sub(r"\((r|tm)\)", " ", name.lower()))
-    while len(parts) > 1 and parts[0] in FAMILIES:
-        parts = parts[1:]
-    return "-".join(parts)
-
-
-def _with_memory(device: Device, size: int) -> Device:
+def with_memory(device: Device, size: int) -> Device:
+    """The device as it was bought: with so much memory."""
     return replace(
         device,
         name=f"{device.name}, {memory(size)}",
@@ -93,6 +86,14 @@ def _with_memory(device: Device, size: int) -> Device:
         usable_memory_bytes=None,
         memory_options_bytes=(),
     )
+
+
+def slug(name: str) -> str:
+    """A name as keys are written: 'NVIDIA GeForce RTX 4090' is 'rtx-4090'."""
+    parts = re.findall(r"[a-z0-9.+]+", re.sub(r"\((r|tm)\)", " ", name.lower()))
+    while len(parts) > 1 and parts[0] in FAMILIES:
+        parts = parts[1:]
+    return "-".join(parts)
 
 
 def size_of(text: str) -> int:

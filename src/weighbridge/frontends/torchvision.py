@@ -96,6 +96,20 @@ def read(name: str, workload: Workload) -> Program:
     return replace(program, warnings=(*program.warnings, *notes))
 
 
+def published(name: str) -> tuple[str, float, float] | None:
+    """Whose weights they are, and the top-1 and top-5 accuracy on ImageNet that they were published with, 0 to 1.
+
+    Those of the first recipe, where there are several; None of networks that do not classify.
+    """
+    from torchvision.models import get_model_weights
+
+    for weights in get_model_weights(name):
+        found = weights.meta.get("_metrics", {}).get("ImageNet-1K", {})
+        if "acc@1" in found:
+            return str(weights), found["acc@1"] / 100, found["acc@5"] / 100
+    return None
+
+
 def made(name: str, inputs: Sequence[InputSpec], *, training: bool = False) -> nn.Module:
     """The network as its published weights have it, for these inputs; any but a detector."""
     settings: dict[str, bool | int | None] = dict(_UNINITIALISED.get(name, {}))

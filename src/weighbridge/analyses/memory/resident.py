@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Literal
 
@@ -296,7 +297,32 @@ def _ran_out(
     share: float,
 ) -> OutOfMemory | None:
     """What failed with so much room; a context that is larger than the device leaves none."""
-    return _played(loop, device, settings, room_bytes, share).out_of_memory
+    return _within(loop, device, settings, room_bytes, share).out_of_memory
+
+
+def _within(
+    loop: Loop,
+    device: Device,
+    settings: AllocatorSettings | None,
+    room_bytes: int,
+    share: float,
+) -> Replay:
+    """The replay in so much room, which is the one without a limit where that never asks for more.
+
+    Settings may look at the limit before it is reached (garbage collection does), and are replayed.
+    """
+    if settings is None:
+        unlimited = _unlimited(loop, device.cublas_workspace_bytes or 0, share)
+        if unlimited.stats.max_memory_reserved <= room_bytes:
+            return unlimited
+    return _played(loop, device, settings, room_bytes, share)
+
+
+@lru_cache(maxsize=16)
+def _unlimited(loop: Loop, workspace_bytes: int, share: float) -> Replay:
+    """The replay of a device without end: the same of all devices, their workspaces apart."""
+    endless = Device(name="", cublas_workspace_bytes=workspace_bytes)
+    return _played(loop, endless, None, None, share)
 
 
 def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> Resident:
@@ -310,10 +336,14 @@ def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> 
         if _ran_out(loop, device, settings, capacity - outside.high, more) is not None:
             best = _ran_out(loop, device, settings, capacity - outside.low, -fewer)
             answer = "too close to call" if best is None else "does not fit"
-        played = _played(loop, device, settings, capacity - outside.expected, 0.0)
+        played = _within(loop, device, settings, capacity - outside.expected, 0.0)
         failure = played.out_of_memory
     if played is None or failure is not None:
-        played = _played(loop, device, settings, None, 0.0)
+        played = (
+            _unlimited(loop, device.cublas_workspace_bytes or 0, 0.0)
+            if settings is None
+            else _played(loop, device, settings, None, 0.0)
+        )
     held = _around(played.stats.max_memory_reserved)
     total = held + outside
     if (

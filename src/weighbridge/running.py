@@ -40,7 +40,7 @@ from .network import Network
 from .program import Program
 from .reports import files
 from .reports.sheet import Sheet
-from .rooms import HERE, On, backend, rooms
+from .rooms import HERE, On, backend, clock, rooms
 from .settings import Inputs, Settings
 from .workload import Workload, check_choice
 
@@ -431,7 +431,7 @@ def _terms(loader: float | None, prices: str | Path | None) -> Terms:
     if loader is not None:
         check_rate(loader)
     own = None if prices is None else Path(prices)
-    return Terms(instances=devices.instances(own=own), samples_per_s=loader)
+    return Terms(clock=clock, instances=devices.instances(own=own), samples_per_s=loader)
 
 
 def _training(settings: Settings) -> Settings:

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from weighbridge.analyses import run as running
 from weighbridge.analyses.memory.largest import Room
 from weighbridge.analyses.memory.resident import Loop
 from weighbridge.analyses.memory.timeline import lifetimes
@@ -25,6 +24,7 @@ from weighbridge.analyses.run import (
     to_rent,
 )
 from weighbridge.analyses.run import run as run_on
+from weighbridge.analyses.time.clock import Clock
 from weighbridge.analyses.time.step import Estimate
 from weighbridge.analyses.where import GIB, Site, needed, where
 from weighbridge.devices import Device, Efficiencies, Efficiency, Instance, Rates, load
@@ -51,10 +51,13 @@ PERFECT = Efficiencies(
 DAY_S = 24 * 3600.0
 
 
-@pytest.fixture(autouse=True)
-def perfect(monkeypatch):
+def perfect(device, precision="float32"):
     """Every device reaches its peaks, and the host takes no time."""
-    monkeypatch.setattr(running, "efficiencies", lambda device: PERFECT)
+    return Clock(device=device, efficiencies=PERFECT)
+
+
+def agreed(*instances):
+    return Terms(clock=perfect, instances=instances)
 
 
 def network(text="(Input)(1000)->(FC)1000", **settings):
@@ -101,7 +104,7 @@ def test_updates_of_accumulated_batches():
 
 def test_an_epoch_is_its_steps_of_which_some_update():
     # 4 steps of which 2 end in an update: 2 x 5 s + 2 x 3 s
-    found = Pace(step=exactly(5.0), micro=exactly(3.0), limit="compute")
+    found = Pace(step=exactly(5.0), micro=exactly(3.0), limit="compute", rated=CARD)
     assert found.epoch(Schedule(dataset=10, batch=3, accumulation=3)).value == 16.0
 
 
@@ -133,8 +136,8 @@ def test_an_update_an_epoch_needs_the_size_of_the_data_set():
 
 def test_a_micro_step_lacks_the_update():
     build, asked = network(batch=2)
-    whole = pace(build(asked), CARD)
-    two = pace(build(replace(asked, accumulation=2)), CARD)
+    whole = pace(build(asked), perfect(CARD))
+    two = pace(build(replace(asked, accumulation=2)), perfect(CARD))
     assert whole.micro == whole.step
     # SGD reads 1,001,000 parameters and their gradients and writes the parameters: 12 bytes each at 10e9 a second
     assert two.step.value - two.micro.value == pytest.approx(1_001_000 * 12 / 10e9)
@@ -143,20 +146,26 @@ def test_a_micro_step_lacks_the_update():
 
 def test_data_loading_bounds_a_step_from_below():
     build, asked = network(batch=2)
-    free = pace(build(asked), CARD)
+    free = pace(build(asked), perfect(CARD))
     assert free.limit == "memory"
     # two samples at 4 a second are there after half a second, and the step takes milliseconds
-    fed = pace(build(asked), CARD, 4.0)
+    fed = pace(build(asked), perfect(CARD), 4.0)
     assert (fed.step.value, fed.step.low, fed.step.high) == (0.5, 0.5, 0.5)
     assert fed.micro.value == 0.5
     assert fed.limit == "data loading"
-    assert pace(build(asked), CARD, 1e9) == free
+    assert pace(build(asked), perfect(CARD), 1e9) == free
 
 
-def test_a_slow_host_is_what_a_step_goes_to(monkeypatch):
-    monkeypatch.setattr(running, "efficiencies", lambda device: replace(PERFECT, dispatch_s=1.0))
+def test_a_slow_host_is_what_a_step_goes_to():
+    slow = Clock(device=CARD, efficiencies=replace(PERFECT, dispatch_s=1.0))
     build, asked = network(batch=2)
-    assert pace(build(asked), CARD).limit == "host"
+    assert pace(build(asked), slow).limit == "host"
+
+
+def test_a_network_that_does_nothing_has_no_pace():
+    nothing = replace(network()[0](network()[1]), ops=())
+    with pytest.raises(UsageError, match="nothing of this network takes time"):
+        pace(nothing, perfect(CARD))
 
 
 # -- energy and money -----------------------------------------------------------------------------------
@@ -164,23 +173,23 @@ def test_a_slow_host_is_what_a_step_goes_to(monkeypatch):
 
 def test_energy_is_the_power_for_the_whole_time():
     # 450 W for 10 epochs of 2.4 hours: 450 x 86,400 J = 38.88 MJ = 10.8 kWh
-    found = by_hand("deep", epoch_s=2.4 * 3600, epochs=10, device=CARD, terms=Terms())
+    found = by_hand("deep", epoch_s=2.4 * 3600, epochs=10, device=CARD, terms=agreed())
     assert found.total is not None
     assert found.total.value == pytest.approx(DAY_S)
     assert found.energy_j == pytest.approx(450 * DAY_S)
-    assert by_hand("deep", epoch_s=1.0, epochs=1, device=None, terms=Terms()).energy_j is None
+    assert by_hand("deep", epoch_s=1.0, epochs=1, device=None, terms=agreed()).energy_j is None
     silent = replace(CARD, tdp_w=None)
-    assert by_hand("deep", epoch_s=1.0, epochs=1, device=silent, terms=Terms()).energy_j is None
+    assert by_hand("deep", epoch_s=1.0, epochs=1, device=silent, terms=agreed()).energy_j is None
 
 
 def test_cost_is_the_price_of_the_whole_instance_for_the_time():
     # 24 h at 2 an hour; the machine of 8 devices at 12 an hour is cheaper a device and dearer to rent
-    terms = Terms(instances=(instance(12.0, count=8), instance(2.0), instance(1.0, device="other")))
+    terms = agreed(instance(12.0, count=8), instance(2.0), instance(1.0, device="other"))
     found = by_hand("deep", epoch_s=2.4 * 3600, epochs=10, device=CARD, terms=terms)
     assert found.rented == terms.instances[1]
     assert found.cost == pytest.approx(48.0)
     assert found.cost_of_epoch == pytest.approx(4.8)
-    assert by_hand("deep", epoch_s=1.0, epochs=1, device=CARD, terms=Terms()).cost is None
+    assert by_hand("deep", epoch_s=1.0, epochs=1, device=CARD, terms=agreed()).cost is None
 
 
 def test_prices_in_dollars_come_before_others():
@@ -195,7 +204,7 @@ def test_prices_in_dollars_come_before_others():
 
 def test_a_run_is_epochs_of_steps():
     build, asked = network(dataset=1000, batch=256)
-    terms = Terms(instances=(instance(3.6),))
+    terms = agreed(instance(3.6))
     found = run_on(build, asked, Room(device=CARD), terms, network="net", epochs=7)
     assert found.pace is not None
     assert found.total is not None
@@ -212,7 +221,7 @@ def test_a_run_is_epochs_of_steps():
 
 def test_an_update_an_epoch_takes_as_long_as_its_micro_steps_and_one_update():
     build, asked = network(dataset=1000, batch=256, learning_rule="epoch")
-    found = run_on(build, asked, Room(device=CARD), Terms(), network="net", epochs=1)
+    found = run_on(build, asked, Room(device=CARD), agreed(), network="net", epochs=1)
     assert found.pace is not None
     assert found.epoch is not None
     assert found.epoch.value == pytest.approx(found.pace.step.value + 3 * found.pace.micro.value)
@@ -220,7 +229,7 @@ def test_an_update_an_epoch_takes_as_long_as_its_micro_steps_and_one_update():
 
 def test_an_update_a_sample_is_a_step_of_one_sample():
     build, asked = network(dataset=1000, batch=256, learning_rule="sample")
-    found = run_on(build, asked, Room(device=CARD), Terms(), network="net", epochs=1)
+    found = run_on(build, asked, Room(device=CARD), agreed(), network="net", epochs=1)
     assert found.pace is not None
     assert found.epoch is not None
     assert found.workload is not None
@@ -233,7 +242,7 @@ def test_a_batch_that_does_not_fit_is_made_of_micro_batches():
     small = replace(small, driver_memory_bytes=None, usable_memory_bytes=None)
     net = Network("resnet18")
     asked = net.workload({"train": "sgd", "batch": 256, "dataset": 1024})
-    found = run_on(net.program, asked, Room(device=small), Terms(), network="net", epochs=1)
+    found = run_on(net.program, asked, Room(device=small), agreed(), network="net", epochs=1)
     assert found.batch == 256
     assert found.largest is not None
     assert 16 <= found.largest < 256
@@ -246,7 +255,7 @@ def test_a_batch_that_does_not_fit_is_made_of_micro_batches():
     assert found.pace is not None
     # an update an epoch does the same with all of its micro-steps
     epoch = replace(asked, learning_rule="epoch")
-    whole = run_on(net.program, epoch, Room(device=small), Terms(), network="net", epochs=1)
+    whole = run_on(net.program, epoch, Room(device=small), agreed(), network="net", epochs=1)
     assert whole.schedule is not None
     assert whole.schedule.updates == 1
     assert whole.schedule.batch == whole.largest
@@ -256,7 +265,7 @@ def test_where_not_even_one_sample_fits_there_is_no_time():
     tiny = replace(load("rtx-3060"), memory_bytes=GIB, driver_memory_bytes=None)
     net = Network("vgg16")
     asked = net.workload({"train": "adamw", "batch": 8, "dataset": 1024})
-    found = run_on(net.program, asked, Room(device=tiny), Terms(), network="net", epochs=1)
+    found = run_on(net.program, asked, Room(device=tiny), agreed(), network="net", epochs=1)
     assert found.largest == 0
     assert found.pace is None
     assert found.total is None
@@ -267,7 +276,7 @@ def test_where_not_even_one_sample_fits_there_is_no_time():
 def test_a_size_of_memory_has_an_answer_and_no_time():
     build, asked = network(dataset=1000)
     size = Device(name="24 GiB", memory_bytes=24 * GIB)
-    found = run_on(build, asked, Room(device=size), Terms(), network="net", epochs=1)
+    found = run_on(build, asked, Room(device=size), agreed(), network="net", epochs=1)
     assert found.fits
     assert found.pace is None
     assert found.unknown.startswith("nobody says how fast")
@@ -276,14 +285,14 @@ def test_a_size_of_memory_has_an_answer_and_no_time():
 def test_a_device_without_a_rate_for_the_dtype_is_refused():
     build, asked = network(dataset=1000, precision="bf16")
     with pytest.raises(UsageError, match="a card has no rate for bfloat16"):
-        run_on(build, asked, Room(device=CARD), Terms(), network="net", epochs=1)
+        run_on(build, asked, Room(device=CARD), agreed(), network="net", epochs=1)
 
 
 # -- runs beside each other -----------------------------------------------------------------------------
 
 
 def entry(name, total_s, epochs=1, top1=None, dataset="ImageNet-1K"):
-    found = by_hand(name, epoch_s=total_s / epochs, epochs=epochs, device=None, terms=Terms())
+    found = by_hand(name, epoch_s=total_s / epochs, epochs=epochs, device=None, terms=agreed())
     if top1 is None:
         return found
     accuracy = Accuracy(top1=top1, top5=top1, dataset=dataset, source="s", url="u")
@@ -327,7 +336,7 @@ def look(devices, found="named", order="time", terms=None, **settings):
     build, asked = network(**settings)
     sites = [Site(room=Room(device=device), found=found) for device in devices]
     return where(
-        build, asked, sites, terms or Terms(), backend=backend, network="net", order=order
+        build, asked, sites, terms or agreed(), backend=backend, network="net", order=order
     )  # fmt: skip
 
 
@@ -337,7 +346,7 @@ def test_devices_in_the_order_that_was_asked_for():
         CARD, name="small", key="small", memory_bytes=4 * GIB, bandwidth_bytes_per_s=5e9
     )
     full = replace(CARD, name="full", key="full", memory_bytes=GIB // 2)
-    terms = Terms(instances=(instance(1.0), instance(9.0, device="fast")))
+    terms = agreed(instance(1.0), instance(9.0, device="fast"))
     devices = [full, small, CARD, fast]
 
     def keys(order):

@@ -18,26 +18,27 @@ around it. Cost is the price of a whole instance, however many devices it has.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from math import isfinite
 from typing import Literal
 
-from ..devices import Device, Instance, efficiencies
+from ..devices import Device, Instance
 from ..errors import UsageError
 from ..program import Program
 from ..units import integer
-from ..workload import Workload
+from ..workload import Precision, Workload
 from .memory.fit import micro_batches
 from .memory.largest import Build, Room, largest_batch
 from .memory.resident import Resident
 from .memory.timeline import lifetimes
-from .time.clock import Bound, Clock
+from .time import step
+from .time.clock import Clock
 from .time.step import Estimate, step_time
 
-Limit = Bound | Literal["host", "data loading"]
-"""What a step's time goes to most: a bound of its kernels, the host that hands them out, or the loader."""
+Limit = step.Limit | Literal["data loading"]
+"""What most of a step's time goes to: what it does of the step itself, or the loader."""
 
 HOUR = 3600.0
 
@@ -76,12 +77,15 @@ class Schedule:
 class Pace:
     """How long steps take: one that ends in an update, and one that only adds to the gradients.
 
+    `rated` is the device whose rates were taken, `extrapolating` are classes of kernels that were not measured.
     `uncounted` operators have no rule, and so no time.
     """
 
     step: Estimate
     micro: Estimate
     limit: Limit
+    rated: Device
+    extrapolating: tuple[str, ...] = ()
     uncounted: int = 0
 
     def epoch(self, schedule: Schedule) -> Estimate:
@@ -92,8 +96,9 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What a run costs and what feeds it: instances to rent, and samples a second that are loaded."""
+    """What is the same of all runs: how devices tell time, instances to rent, samples a second that are loaded."""
 
+    clock: Callable[[Device, Precision], Clock]
     instances: tuple[Instance, ...] = ()
     samples_per_s: float | None = None
 
@@ -360,7 +365,7 @@ def placed(
         unknown = "it does not fit"
     else:
         try:
-            found = pace(program, device, terms.samples_per_s)
+            found = pace(program, terms.clock(device, workload.precision), terms.samples_per_s)
         except UsageError as error:  # what it takes of memory is known all the same
             if device.bandwidth_bytes_per_s is not None and not lenient:
                 raise
@@ -383,30 +388,35 @@ def placed(
     )
 
 
-def pace(program: Program, device: Device, samples_per_s: float | None = None) -> Pace:
+def pace(program: Program, clock: Clock, samples_per_s: float | None = None) -> Pace:
     """How long the step of a program takes, and its micro-steps where several go into an update.
 
     Raises:
-        UsageError: the device has no rate for a dtype of the program, or no bandwidth.
+        UsageError: the device has no rate for a dtype of the program, or no bandwidth, or there is nothing to do.
     """
     workload = program.workload
-    clock = Clock(
-        device=device, efficiencies=efficiencies(device), tf32=workload.precision == "tf32"
-    )
     whole = step_time(program, clock)
-    step = micro = whole.seconds
+    found = Pace(
+        step=whole.seconds,
+        micro=whole.seconds,
+        limit="host" if whole.waits_for_host else next(iter(whole.by_bound), "overhead"),
+        rated=clock.device,
+        extrapolating=whole.extrapolating if clock.efficiencies.classes else (),
+        uncounted=whole.uncounted,
+    )
+    if not found.step.value:
+        raise UsageError("nothing of this network takes time")
     if workload.accumulation > 1:
         adding = replace(program, ops=tuple(op for op in program.ops if op.phase != "update"))
-        micro = step_time(adding, clock).seconds
-    limit: Limit = "host" if whole.waits_for_host else next(iter(whole.by_bound), "overhead")
+        found = replace(found, micro=step_time(adding, clock).seconds)
     if samples_per_s is None:
-        return Pace(step=step, micro=micro, limit=limit, uncounted=whole.uncounted)
+        return found
     loading = workload.batch / samples_per_s
-    return Pace(
-        step=_at_least(step, loading),
-        micro=_at_least(micro, loading),
-        limit="data loading" if loading > step.value else limit,
-        uncounted=whole.uncounted,
+    return replace(
+        found,
+        step=_at_least(found.step, loading),
+        micro=_at_least(found.micro, loading),
+        limit="data loading" if loading > found.step.value else found.limit,
     )
 
 

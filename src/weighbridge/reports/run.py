@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
-from ..analyses.run import Race, Run, Schedule, beaten, fewer_epochs_lose
+from ..analyses.run import Limit, Race, Run, Schedule, beaten, fewer_epochs_lose
 from ..analyses.time.step import Estimate
 from ..analyses.weighing import Json
 from ..devices import Device, Instance
-from ..units import count, duration, energy, integer, memory, money, percent, plural
-from .fit import SHORT_ANSWERS
+from ..units import count, duration, durations, energy, integer, memory, money, percent, plural
 from .sheet import Cell, Column, Figure, Row, Sheet
 from .table import Line, labelled, render, written
-from .verdict import interval_record
+from .time import LIMITS, rests_on
+from .verdict import SHORT_ANSWERS, interval_record
 
 SCHEMA = "weighbridge-run/1"
 
@@ -66,13 +66,13 @@ def sheet(race: Race) -> Sheet:
             Column(key="fits", title="fits?", align="left", rank=3),
             Column(key="batch", title="batch", rank=3),
             Column(key="updates", title="updates an epoch", rank=8),
-            Column(key="step", title="step", rank=2),
+            Column(key="step", title="step", data_unit="s", rank=2),
             Column(key="rate", title="samples/s", rank=7),
-            Column(key="epoch", title="epoch", rank=1),
+            Column(key="epoch", title="epoch", data_unit="s", rank=1),
             Column(key="epochs", title="epochs"),
-            Column(key="total", title="to train"),
+            Column(key="total", title="to train", data_unit="s"),
             Column(key="between", title="between", rank=4),
-            Column(key="energy", title="energy", rank=6),
+            Column(key="energy", title="energy", data_unit="J", rank=6),
             Column(key="cost", title="cost", rank=1),
             Column(key="accuracy", title="top-1", rank=2),
         ),
@@ -208,7 +208,9 @@ def basis(race: Race) -> Iterator[str]:
     yield "time to train = epochs x steps an epoch x time of a step, data loading beside it where its rate is given"
     for run in _by_device(race.runs):
         if run.pace is not None and run.device is not None:
-            yield f"time on {run.device.name}: {run.pace.step.basis}; nine in ten lie between"
+            found = run.pace
+            rests = rests_on(found.step.basis, found.rated, run.device, found.extrapolating)
+            yield f"time on {run.device.name}, in nine cases of ten between these: {rests}"
     if any(run.epoch is not None and run.pace is None for run in race.runs):
         yield "times without an interval were given by hand"
     if any(run.energy_j is not None for run in race.runs):
@@ -262,7 +264,12 @@ def span(time: Estimate | None) -> str:
     """'2.10 h to 3.40 h'; nothing where there is no interval."""
     if time is None or time.low == time.high:
         return NOT_APPLICABLE
-    return f"{duration(time.low)} to {duration(time.high)}"
+    return durations(time.low, time.high)
+
+
+def limit(found: Limit) -> str:
+    """What most of the time goes to, as it is said."""
+    return found if found == "data loading" else LIMITS[found]
 
 
 def time_cell(time: Estimate | None) -> Cell:

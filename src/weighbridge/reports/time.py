@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from ..analyses.time.step import Limit, StepTime, Untimed
@@ -72,11 +72,17 @@ def largest_part(time: StepTime) -> tuple[Limit, float]:
 
 def grounds(time: StepTime, asked: Device) -> str:
     """Whose rates were taken, what they rest on, and what of this step lies outside of that."""
-    parts = [time.seconds.basis]
-    if stand_in(time, asked):
-        parts.append(f"{time.device.name} stands for {asked.name}")
-    if time.clock.efficiencies.classes and time.extrapolating:
-        parts.append(f"extrapolating: {', '.join(time.extrapolating)}")
+    outside = time.extrapolating if time.clock.efficiencies.classes else ()
+    return rests_on(time.seconds.basis, time.device, asked, outside)
+
+
+def rests_on(basis: str, rated: Device, asked: Device, extrapolating: Sequence[str]) -> str:
+    """The same of its parts: the rates of one device, for another, in classes of which some were not measured."""
+    parts = [basis]
+    if rated.key != asked.key:
+        parts.append(f"{rated.name} stands for {asked.name}")
+    if extrapolating:
+        parts.append(f"extrapolating: {', '.join(extrapolating)}")
     return "; ".join(parts)
 
 

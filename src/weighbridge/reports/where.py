@@ -8,10 +8,10 @@ from ..analyses.run import Run
 from ..analyses.weighing import Json
 from ..analyses.where import Where
 from ..units import count, integer, memory, money, plural
-from .fit import SHORT_ANSWERS
 from .run import (
     UNKNOWN,
     cost_cell,
+    limit,
     offer,
     rate_cell,
     record,
@@ -21,7 +21,10 @@ from .run import (
     told,
 )
 from .sheet import Cell, Column, Row, Sheet, Size
+from .side_by_side import short
 from .table import Line, labelled, render
+from .time import rests_on
+from .verdict import SHORT_ANSWERS
 
 SCHEMA = "weighbridge-where/1"
 
@@ -75,7 +78,7 @@ def further(found: Where) -> Iterator[str]:
         for run in found.here:
             yield f"not here: {_memory(run)}"
     if found.fastest is not None:
-        yield f"fastest: {spelled_name(found.fastest)}, {_time(found.fastest)}"
+        yield f"fastest: {_name(found.fastest)}, {_time(found.fastest)}"
 
 
 def sentences(found: Where) -> tuple[str, ...]:
@@ -83,11 +86,16 @@ def sentences(found: Where) -> tuple[str, ...]:
     return (verdict(found), *further(found), *basis(found, top=None))
 
 
+def _name(run: Run) -> str:
+    assert run.device is not None
+    return short(run.device)
+
+
 def _memory(run: Run) -> str:
     assert run.resident is not None
     taken, capacity = run.resident.total, run.resident.capacity_bytes
     of = "" if capacity is None else f" of {memory(capacity)}"
-    return f"{spelled_name(run)}, ~{memory(taken.expected)}{of}"
+    return f"{_name(run)}, ~{memory(taken.expected)}{of}"
 
 
 def _time(run: Run) -> str:
@@ -111,7 +119,7 @@ def _cheapest(found: Where) -> str:
     cost, of = _cost(run)
     assert cost is not None
     return (
-        f"cheapest to rent is {spelled_name(run)}, about {money(cost, run.rented.currency)} {of}: "
+        f"cheapest to rent is {_name(run)}, about {money(cost, run.rented.currency)} {of}: "
         f"{_time(run)}; {offer(run.rented)}"
     )
 
@@ -125,12 +133,6 @@ def _cost(run: Run) -> tuple[float | None, str]:
     return run.cost_of_million, "a million samples"
 
 
-def spelled_name(run: Run) -> str:
-    """A device's name; a size of memory alone is one too."""
-    assert run.device is not None
-    return run.device.name
-
-
 def sheet(found: Where, *, top: int | None = None) -> Sheet:
     """A row a device, those that it fits first; of so many."""
     first = found.runs[0] if found.runs else None
@@ -141,11 +143,11 @@ def sheet(found: Where, *, top: int | None = None) -> Sheet:
         Column(key="fits", title="fits?", align="left"),
         Column(key="memory", title="memory", rank=3),
         Column(key="peak", title="peak", rank=4),
-        Column(key="step", title="step"),
+        Column(key="step", title="step", data_unit="s"),
         Column(key="between", title="between", rank=5),
         Column(key="rate", title="samples/s", rank=2),
-        *([Column(key="epoch", title="epoch", rank=1)] if epoch else []),
-        *([Column(key="total", title="to train")] if total else []),
+        *([Column(key="epoch", title="epoch", data_unit="s", rank=1)] if epoch else []),
+        *([Column(key="total", title="to train", data_unit="s")] if total else []),
         Column(key="price", title="an hour", rank=6),
         Column(key="cost", title=priced),
         Column(key="bound", title="bound by", align="left", rank=3),
@@ -173,7 +175,7 @@ def _row(run: Run, *, epoch: bool, total: bool) -> Row:
         *([time_cell(run.total)] if total else []),
         _hour(run),
         cost_cell(_cost(run)[0], run.rented),
-        UNKNOWN if run.pace is None else run.pace.limit,
+        UNKNOWN if run.pace is None else limit(run.pace.limit),
     ]
     return Row(path=spelled(run.device), name=spelled(run.device), cells=tuple(cells))
 
@@ -197,7 +199,11 @@ def basis(found: Where, *, top: int | None) -> Iterator[str]:
             f"{plural(len(found.without), 'processor')} of the catalogue are left out, their memory being their "
             f"buyer's choice: --on {found.without[0].key}:32GiB"
         )
-    bases = dict.fromkeys(run.pace.step.basis for run in shown if run.pace is not None)
+    bases = dict.fromkeys(
+        rests_on(run.pace.step.basis, run.pace.rated, run.device, run.pace.extrapolating)
+        for run in shown
+        if run.pace is not None and run.device is not None
+    )
     if len(bases) == 1:
         yield f"time: {next(iter(bases))}"
     elif bases:

@@ -234,7 +234,7 @@ class RunReport:
         return html.render(self.sheet(), title=title(self.race), footing=remarks(self.race))
 
     def to_dict(self) -> dict[str, Json]:
-        """The JSON contract `weighbridge-run/1` as plain data."""
+        """The JSON contract `weighbridge-runs/1` as plain data."""
         from .reports.run import to_dict
 
         return to_dict(self.race)
@@ -318,7 +318,7 @@ class WhereReport:
         return (*sentences(self.found), *remarks(self.weighing))
 
     def to_dict(self) -> dict[str, Json]:
-        """The JSON contract `weighbridge-where/1` as plain data."""
+        """The JSON contract `weighbridge-runs/1` as plain data."""
         from .reports.where import to_dict
 
         return to_dict(self.found)

@@ -17,7 +17,8 @@ def render(record: Mapping[str, Json]) -> str:
     return json.dumps(record, indent=2, ensure_ascii=False) + "\n"
 
 
-def schema() -> Mapping[str, Json]:
-    """The JSON Schema (draft 2020-12) that every report validates against."""
-    text = files("weighbridge").joinpath("schema/weighbridge-1.schema.json").read_text("utf-8")
+def schema(contract: str = "weighbridge/1") -> Mapping[str, Json]:
+    """The JSON Schema (draft 2020-12) that every report validates against; `weighbridge-runs/1` is of runs."""
+    name = f"schema/{contract.replace('/', '-')}.schema.json"
+    text = files("weighbridge").joinpath(name).read_text("utf-8")
     return cast(Mapping[str, Json], json.loads(text))

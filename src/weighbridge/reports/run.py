@@ -11,11 +11,12 @@ from ..analyses.weighing import Json
 from ..devices import Device, Instance
 from ..units import count, duration, durations, energy, integer, memory, money, percent, plural
 from .sheet import Cell, Column, Figure, Row, Sheet
+from .side_by_side import short
 from .table import Line, labelled, render, written
 from .time import LIMITS, rests_on
 from .verdict import SHORT_ANSWERS, interval_record
 
-SCHEMA = "weighbridge-run/1"
+SCHEMA = "weighbridge-runs/1"
 
 AN_UPDATE = {
     "sample": "an update a sample",
@@ -73,7 +74,7 @@ def sheet(race: Race) -> Sheet:
             Column(key="total", title="to train", data_unit="s"),
             Column(key="between", title="between", rank=4),
             Column(key="energy", title="energy", data_unit="J", rank=6),
-            Column(key="cost", title="cost", rank=1),
+            Column(key="cost", title="cost", data_unit=currency(race.runs), rank=1),
             Column(key="accuracy", title="top-1", rank=2),
         ),
         rows=tuple(_row(run) for run in race.runs),
@@ -168,7 +169,7 @@ def _findings(runs: Sequence[Run], device: Device | None) -> Iterator[str]:
     first, second = runs[:2]
     assert first.total is not None
     assert second.total is not None
-    where = "" if device is None else f" on {device.name}"
+    where = "" if device is None else f" on {short(device)}"
     close = ""
     if first.total.high > second.total.low:
         close = f", though the interval of {second.network} overlaps its own"
@@ -206,11 +207,7 @@ def _accurate(run: Run) -> str:
 def basis(race: Race) -> Iterator[str]:
     """What the figures rest on."""
     yield "time to train = epochs x steps an epoch x time of a step, data loading beside it where its rate is given"
-    for run in _by_device(race.runs):
-        if run.pace is not None and run.device is not None:
-            found = run.pace
-            rests = rests_on(found.step.basis, found.rated, run.device, found.extrapolating)
-            yield f"time on {run.device.name}, in nine cases of ten between these: {rests}"
+    yield from _times(race.runs)
     if any(run.epoch is not None and run.pace is None for run in race.runs):
         yield "times without an interval were given by hand"
     if any(run.energy_j is not None for run in race.runs):
@@ -225,6 +222,19 @@ def basis(race: Race) -> Iterator[str]:
     )
     for source in sources:
         yield f"top-1: {source}, after the epochs of their own recipe"
+
+
+def _times(runs: Sequence[Run]) -> Iterator[str]:
+    """What the times rest on, each once with the devices that it is said of."""
+    told: dict[str, list[str]] = {}
+    for run in _by_device(runs):
+        if run.pace is not None and run.device is not None:
+            found = run.pace
+            rests = rests_on(found.step.basis, found.rated, run.device, found.extrapolating)
+            told.setdefault(rests, []).append(short(run.device))
+    for rests, names in told.items():
+        of = "" if len(told) == 1 else f" on {', '.join(names)}"
+        yield f"time{of}, nine cases in ten between: {rests}"
 
 
 def _by_device(runs: Sequence[Run]) -> tuple[Run, ...]:
@@ -287,6 +297,12 @@ def energy_cell(run: Run) -> Cell:
     """Joules, an upper bound."""
     joules = run.energy_j
     return UNKNOWN if joules is None else Figure(value=joules, text=f"<= {energy(joules)}")
+
+
+def currency(runs: Sequence[Run]) -> str:
+    """What costs are in: of several currencies none."""
+    found = {run.rented.currency for run in runs if run.rented is not None}
+    return found.pop() if len(found) == 1 else ""
 
 
 def cost_cell(cost: float | None, rented: Instance | None) -> Cell:

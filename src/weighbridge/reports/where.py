@@ -9,8 +9,10 @@ from ..analyses.weighing import Json
 from ..analyses.where import Where
 from ..units import count, integer, memory, money, plural
 from .run import (
+    SCHEMA,
     UNKNOWN,
     cost_cell,
+    currency,
     limit,
     offer,
     rate_cell,
@@ -20,13 +22,11 @@ from .run import (
     time_cell,
     told,
 )
-from .sheet import Cell, Column, Row, Sheet, Size
+from .sheet import Cell, Column, Figure, Row, Sheet, Size
 from .side_by_side import short
 from .table import Line, labelled, render
 from .time import rests_on
 from .verdict import SHORT_ANSWERS
-
-SCHEMA = "weighbridge-where/1"
 
 GIB = 2**30
 
@@ -142,14 +142,14 @@ def sheet(found: Where, *, top: int | None = None) -> Sheet:
     columns = [
         Column(key="fits", title="fits?", align="left"),
         Column(key="memory", title="memory", rank=3),
-        Column(key="peak", title="peak", rank=4),
+        Column(key="peak", title="peak", data_unit="bytes", rank=4),
         Column(key="step", title="step", data_unit="s"),
         Column(key="between", title="between", rank=5),
         Column(key="rate", title="samples/s", rank=2),
         *([Column(key="epoch", title="epoch", data_unit="s", rank=1)] if epoch else []),
         *([Column(key="total", title="to train", data_unit="s")] if total else []),
         Column(key="price", title="an hour", rank=6),
-        Column(key="cost", title=priced),
+        Column(key="cost", title=priced, data_unit=currency(found.runs)),
         Column(key="bound", title="bound by", align="left", rank=3),
     ]
     return Sheet(
@@ -163,11 +163,12 @@ def _row(run: Run, *, epoch: bool, total: bool) -> Row:
     assert run.device is not None
     assert run.resident is not None
     capacity = run.resident.capacity_bytes
+    peak = run.resident.total.expected
     step = None if run.pace is None else run.pace.step
     cells: list[Cell] = [
         SHORT_ANSWERS[run.resident.answer],
         UNKNOWN if capacity is None else Size(bytes=capacity),
-        Size(bytes=run.resident.total.expected),
+        Figure(value=peak, text=f"~{memory(peak)}"),
         time_cell(step),
         span(step),
         rate_cell(run),

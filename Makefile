@@ -61,7 +61,7 @@ clean:  ## remove the virtual environment and what was built
 
 .venv/setup: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) torch torchvision
-	$(PIP) --editable ".[torch,timm,hf,dataframe,test,check]"
+	$(PIP) --editable ".[torch,timm,hf,dataframe,plot,test,check]"
 	touch $@ .venv/demo
 
 .venv-peers/setup: .venv/setup benchmarks/peers/requirements.txt

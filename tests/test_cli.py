@@ -442,7 +442,8 @@ def test_a_network_that_asks_for_values_is_weighed_on_some(folder):
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["vgg16", "--train", "sgd"], [LINE], ["paper", "googlenet"], ["ops"], ["networks", "zoo"],
-     ["compare", "vgg16", "lenet5"], ["vgg16", "--space"], ["vgg16", "--tree"], ["vgg16", "--json"]],
+     ["compare", "vgg16", "lenet5"], ["vgg16", "--space"], ["vgg16", "--tree"], ["vgg16", "--json"],
+     ["vgg16", "--on", "rtx-4090"], ["roofline", "vgg16", "--on", "rtx-4090"]],
 )  # fmt: skip
 def test_frameworks_and_formulas_are_not_loaded_in_vain(arguments):
     code = (
@@ -450,7 +451,7 @@ def test_frameworks_and_formulas_are_not_loaded_in_vain(arguments):
         "from weighbridge.cli import main\n"
         "try: main()\n"
         "finally: print(sorted({n.partition('.')[0] for n in sys.modules} & {'torch', 'torchvision', 'timm',"
-        " 'transformers', 'numpy', 'pandas', 'sympy', 'rich'}), file=sys.stderr)"
+        " 'transformers', 'numpy', 'pandas', 'sympy', 'rich', 'matplotlib'}), file=sys.stderr)"
     )
     result = subprocess.run(
         [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True

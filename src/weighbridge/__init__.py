@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from .ops.custom import rule as rule
     from .program import Op as Op
     from .program import Program as Program
+    from .rooflines import RooflineReport as RooflineReport
+    from .rooflines import roofline as roofline
     from .running import Candidate as Candidate
     from .running import RunReport as RunReport
     from .running import WhereReport as WhereReport
@@ -55,6 +57,7 @@ _HOMES = {
     "ops.base": ("Cost",),
     "ops.custom": ("forget_rule", "rule"),
     "program": ("Op", "Program"),
+    "rooflines": ("RooflineReport", "roofline"),
     "running": ("Candidate", "RunReport", "WhereReport", "run", "where"),
     "scales": ("Scale", "scale"),
     "workload": ("InputSpec", "Workload"),

@@ -96,8 +96,12 @@ def check_views(views: Mapping[str, bool], details: Mapping[str, bool]) -> None:
             )
 
 
-def check_output(output: str | None, *, text_of: str, as_json: bool) -> None:
+def check_output(
+    output: str | None, *, text_of: str, as_json: bool, also: tuple[str, ...] = ()
+) -> None:
     """Refuses what cannot be written, before anything is weighed; `text_of` is a view that is a text.
+
+    `also` are suffixes of further forms that there are.
 
     Raises:
         UsageError: the suffix names no form, or not the one that was asked for.
@@ -108,7 +112,7 @@ def check_output(output: str | None, *, text_of: str, as_json: bool) -> None:
 
     from ..reports import files
 
-    suffix = files.suffix_of(Path(output))
+    suffix = files.suffix_of(Path(output), also=also)
     expected = ".txt" if text_of else ".json" if as_json else suffix
     if suffix != expected:
         raise UsageError(

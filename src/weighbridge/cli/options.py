@@ -117,15 +117,23 @@ def counting_options(command: Command) -> Command:
 
 def output_options(command: Command) -> Command:
     """What form the result takes, and where it goes."""
-    options = (
+    return with_options((*_written(".json .csv .md .tex .html .txt"), *SCREEN_OPTIONS), command)
+
+
+def picture_options(command: Command) -> Command:
+    """The same of what can be drawn as well."""
+    forms = "a picture .png .svg .pdf, or .json .csv .md .tex .html .txt"
+    return with_options((*_written(forms), *SCREEN_OPTIONS), command)
+
+
+def _written(forms: str) -> tuple[Callable[[Command], Command], ...]:
+    return (
         click.option("--json", "as_json", is_flag=True, help="Everything, as JSON."),
         click.option(
             "-o", "output", metavar="FILE",
-            help="Write a file; its suffix says in which form: .json .csv .md .tex .html .txt.",
+            help=f"Write a file; its suffix says in which form: {forms}.",
         ),
-        *SCREEN_OPTIONS,
     )  # fmt: skip
-    return with_options(options, command)
 
 
 SCREEN_OPTIONS = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .catalogue import CPU, load
 from .device import Device
 
@@ -10,5 +12,8 @@ TYPICAL = "i7-12700h"
 
 
 def rated(device: Device) -> Device:
-    """The device whose rates and bandwidth stand for the device: mostly itself."""
-    return load(TYPICAL) if device.key == CPU.key else device
+    """The device whose rates and bandwidth stand for the device: mostly itself. Its name says where it is not."""
+    if device.key != CPU.key:
+        return device
+    known = load(TYPICAL)
+    return replace(known, name=f"{known.name} for any CPU")

@@ -9,20 +9,22 @@ from ..errors import UsageError
 from .sheet import Sheet
 
 SUFFIXES = (".json", ".csv", ".md", ".tex", ".html", ".txt")
+PICTURES = (".png", ".svg", ".pdf")
+"""Of what can be drawn as well."""
 
 
-def suffix_of(path: Path) -> str:
-    """The suffix, in lower case.
+def suffix_of(path: Path, *, also: tuple[str, ...] = ()) -> str:
+    """The suffix, in lower case; `also` are those of further forms that there are.
 
     Raises:
         UsageError: no form has it.
     """
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in (*also, *SUFFIXES):
         seen = f"the suffix {path.suffix!r}" if path.suffix else "no suffix"
         raise UsageError(
             f"cannot tell the form of {str(path)!r} from {seen}",
-            f"there are: {', '.join(SUFFIXES)}",
+            f"there are: {', '.join((*also, *SUFFIXES))}",
         )
     return suffix
 

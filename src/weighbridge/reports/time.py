@@ -49,7 +49,7 @@ def about(time: StepTime) -> str:
 
 
 def stand_in(time: StepTime, asked: Device) -> str:
-    """Whose rates stand for those of the device that was named: ' on Core i7-12700H'."""
+    """Whose rates stand for those of the device that was named: ' on Core i7-12700H for any CPU'."""
     return "" if time.device.key == asked.key else f" on {time.device.name}"
 
 
@@ -80,7 +80,7 @@ def rests_on(basis: str, rated: Device, asked: Device, extrapolating: Sequence[s
     """The same of its parts: the rates of one device, for another, in classes of which some were not measured."""
     parts = [basis]
     if rated.key != asked.key:
-        parts.append(f"{rated.name} stands for {asked.name}")
+        parts.append(f"rates of {rated.name}")
     if extrapolating:
         parts.append(f"extrapolating: {', '.join(extrapolating)}")
     return "; ".join(parts)

@@ -1,0 +1,157 @@
+"""Rooflines: what bounds each piece of a step on a device, and how near it comes to that.
+
+    >>> import weighbridge
+    >>> found = weighbridge.roofline("vgg16", on="rtx-4090", by="layer")
+    >>> found.pieces[0].bound
+    'memory'
+
+A :class:`RooflineReport` prints as the screen of `weigh roofline`, shows as HTML in a notebook, draws itself, and
+gives plain data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Unpack, final
+
+from .analyses.time.roofline import BY, By, Piece, Roofline
+from .analyses.time.roofline import roofline as drawn_up
+from .analyses.time.step import step_time
+from .analyses.weighing import Json, Weighing
+from .errors import UsageError
+from .network import Network
+from .program import Program
+from .reports import files
+from .reports.screen import remarks as coverage
+from .reports.screen import title
+from .reports.sheet import Sheet
+from .rooms import HERE, On, backend, clock, rooms
+from .settings import Inputs, Settings
+from .workload import check_choice
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+def roofline(
+    model: str | Program | Module | Callable[..., object],
+    inputs: Inputs | None = None,
+    *,
+    on: On | None,
+    by: By = "class",
+    depth: int | None = None,
+    **settings: Unpack[Settings],
+) -> RooflineReport:
+    """What bounds each piece of a step on a device: arithmetic, memory traffic, or launching kernels.
+
+    Args:
+        model, inputs, settings: as of :func:`weighbridge.weigh`. The backend is the device's.
+        on: one device. 'here' is this machine's first GPU, where it has one, else its processor.
+        by: what a piece is: a 'class' of kernels, a 'layer' or an 'operator'.
+        depth: how many levels of modules are told apart by layer; as many as a screen takes where none is given.
+
+    Raises:
+        UsageError: no device is named or there is no such device, or nobody says how fast it is.
+        WeighError: the network cannot be built, run or read.
+    """
+    check_choice("piece of a step", by, BY)
+    if on is None:
+        raise UsageError(
+            "the roofline of which device?", "name one, as in --on rtx-4090, or --here"
+        )
+    room, *others = rooms(on)
+    if others and on != HERE:
+        raise UsageError(
+            f"a roofline is of one device, and {len(others) + 1} are named",
+            f"name one of them, as in --on {room.device.key or room.device.name}",
+        )
+    if "backend" not in settings:
+        settings["backend"] = backend(room.device)
+    network = Network(model, inputs)
+    program = network.program(network.workload(settings))
+    weighing = Weighing(program=program)
+    if by == "layer" and depth is None:
+        from .reports.layers import fitting_depth
+
+        depth = fitting_depth(weighing, merge=False)
+    time = step_time(program, clock(room.device, program.workload.precision))
+    return RooflineReport(weighing, drawn_up(time, by, depth=depth))
+
+
+@final
+class RooflineReport:
+    """What was found about a step on a device. Printed, it is the screen of `weigh roofline`."""
+
+    def __init__(self, weighing: Weighing, found: Roofline) -> None:
+        self.weighing = weighing
+        self.found = found
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """What the step consists of, slowest first."""
+        return self.found.pieces
+
+    def sheet(self) -> Sheet:
+        """A row a piece."""
+        from .reports.roofline import piece_sheet
+
+        return piece_sheet(self.found)
+
+    def screen(self, *, width: int | None = None, color: bool = False) -> str:
+        """Everything that `weigh roofline` prints."""
+        from .reports.roofline import screen
+
+        return screen(self.weighing, self.found, width=width, color=color)
+
+    def __str__(self) -> str:
+        return self.screen()
+
+    def __repr__(self) -> str:
+        found = self.found
+        return (
+            f"<weighbridge.RooflineReport of {found.time.program.network} on {found.device.name}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from .reports import html
+
+        return html.render(self.sheet(), title=title(self.weighing), footing=self._below())
+
+    def _below(self) -> tuple[str, ...]:
+        from .reports.roofline import remarks
+
+        return (*remarks(self.found), *coverage(self.weighing))
+
+    def to_dict(self) -> dict[str, Json]:
+        """The JSON contract with `roofline`."""
+        from .reports.roofline import record
+
+        return {**self.weighing.to_dict(), "roofline": record(self.found)}
+
+    def to_json(self) -> str:
+        """The same as text."""
+        from .reports import json
+
+        return json.render(self.to_dict())
+
+    def save(self, path: str | Path) -> None:
+        """Writes a picture, .png .svg .pdf, or another form: .json .csv .md .tex .html .txt.
+
+        Raises:
+            UsageError: the suffix names no form, or the file cannot be written.
+            WeighError: a picture, and matplotlib is not installed.
+        """
+        if files.suffix_of(Path(path), also=files.PICTURES) in files.PICTURES:
+            from .reports import plot
+
+            plot.save(path, self.found, title=title(self.weighing))
+            return
+        files.save(
+            path,
+            json=self.to_json,
+            screen=self.screen,
+            formed=lambda suffix: files.formed(
+                self.sheet(), suffix, title=title(self.weighing), footing=self._below()
+            ),
+        )

@@ -8,6 +8,7 @@ are also given as the matrix product that they amount to, whose tiles a device s
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -65,6 +66,24 @@ CONTRACTIONS: frozenset[KernelClass] = frozenset(
 
 FOREACH = "foreach"
 """The attribute of an operator that runs on lists of tensors together with the one before it: they share a launch."""
+
+Fusion = Literal["extern", "pointwise", "copy", "window", "reduction"]
+"""What a compiler can do with a kernel: leave it to its library; write it into what reads it (`copy` moves only,
+and may join several tensors; `window` reads other places than it writes); or write what it reads into it."""
+
+FUSION: Mapping[KernelClass, Fusion] = {
+    **dict.fromkeys(KERNEL_CLASSES, "extern"),
+    "batch norm": "pointwise",
+    "activation": "pointwise",
+    "elementwise": "pointwise",
+    "copy": "copy",
+    "gather": "window",
+    "pooling": "window",
+    "resampling": "window",
+    "norm": "reduction",
+    "softmax": "reduction",
+    "reduction": "reduction",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

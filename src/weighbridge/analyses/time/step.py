@@ -189,15 +189,14 @@ def step_time(program: Program, clock: Clock) -> StepTime:
     Raises:
         UsageError: the device has no rate for a dtype of the program, or no bandwidth.
     """
-    timed = tuple(
-        Timed(launch=launch, time=clock.time(launch.kernel)) for launch in launches(program)
-    )
+    launched = tuple(launches(program))
+    timed = tuple(Timed(launch=launch, time=clock.time(launch.kernel)) for launch in launched)
     return StepTime(
         program=program,
         device=clock.device,
         clock=clock,
         kernels=timed,
-        dispatch_s=dispatches(program) * clock.efficiencies.dispatch_s,
+        dispatch_s=dispatches(program, launched) * clock.efficiencies.dispatch_s,
         uncounted=sum(rule_of(op.kind) is None for op in program.ops),
     )
 

@@ -1,0 +1,201 @@
+"""Fusion: which kernels a compiler makes of small programs, with every byte worked out by hand.
+
+float32 throughout: an image of 2 channels and 4 x 4 places is 32 numbers, 128 bytes.
+"""
+
+import pytest
+
+from weighbridge.analyses.time.execution import channels_last, dispatches, launches
+from weighbridge.analyses.time.fusion import fused
+from weighbridge.builder import Builder
+from weighbridge.workload import Workload
+
+IMAGE = (1, 2, 4, 4)
+
+
+def builder(**settings):
+    return Builder(Workload(**{"backend": "cpu", "compiled": True, **settings}))
+
+
+def built(b, *outputs):
+    return b.build(outputs=outputs, network="", source="", frontend="test")
+
+
+def kernels(program, *, order=False):
+    """Class, bytes read and bytes written of each kernel."""
+    found = fused(program, channels_last=order)
+    return [(g.kernel.kind, g.kernel.read_bytes, g.kernel.write_bytes) for g in found]
+
+
+def convolution(b, x, kernels, window, name="w", groups=1):
+    w = b.parameter(name, (kernels, x.shape[1] // groups, window, window))
+    pad = window // 2
+    return b.op(
+        "convolution", x, w, stride=(1, 1), padding=(pad, pad), dilation=(1, 1), groups=groups,
+        transposed=False,
+    )[0]  # fmt: skip
+
+
+def test_a_chain_is_one_kernel_that_reads_its_start_and_writes_its_end():
+    b = builder()
+    (y,) = b.op("relu", b.input(IMAGE))
+    (y,) = b.op("mul", y, y)
+    (y,) = b.op("sigmoid", y)
+    assert kernels(built(b, y)) == [("activation", 128, 128)]
+
+
+def test_what_a_library_reads_and_makes_is_in_memory():
+    b = builder()
+    x = b.input((4, 8))
+    w = b.parameter("w", (8, 8))
+    (y,) = b.op("relu", x)
+    (y,) = b.op("matmul", y, w)
+    (y,) = b.op("relu", y)
+    (y,) = b.op("add", y, x)
+    # relu: x 128 bytes, and y. product: y 128 and w 256, and 128. relu and add: two of 128, and one
+    assert kernels(built(b, y)) == [
+        ("elementwise", 128, 128),
+        ("matmul", 384, 128),
+        ("elementwise", 256, 128),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "first"),
+    # On a CPU exponentials are dear: what took them is written beside what is made of it.
+    [("relu", ("elementwise", 128, 128)), ("sigmoid", ("activation", 128, 256))],
+)
+def test_a_cheap_result_of_two_readers_is_computed_twice_and_a_dear_one_kept(kind, first):
+    b = builder()
+    (shared,) = b.op(kind, b.input((4, 8)))
+    (y,) = b.op("matmul", b.op("negative", shared)[0], b.parameter("w", (8, 8)))
+    (y,) = b.op("add", shared, y)
+    # the sum reads the product and either of input and result
+    assert kernels(built(b, y)) == [first, ("matmul", 384, 128), ("elementwise", 256, 128)]
+
+
+def test_a_normalisation_is_one_kernel_with_what_goes_in_and_what_comes_out():
+    b = builder()
+    x, y = b.input((4, 8)), b.input((4, 8), name="other")
+    weight, bias = b.parameter("weight", (8,)), b.parameter("bias", (8,))
+    (total,) = b.op("add", x, y)
+    (normal, *_) = b.op("layer_norm", total, weight, bias, rank=1)
+    (out,) = b.op("relu", normal)
+    # two of 128 bytes, weight and bias of 32; what was added is recomputed and never written
+    assert kernels(built(b, out)) == [("norm", 320, 128)]
+
+
+def test_a_mean_over_places_is_another_loop_where_channels_lie_last():
+    b = builder()
+    y = convolution(b, b.input(IMAGE), 2, 1)
+    (y,) = b.op("sigmoid", y)
+    (m,) = b.op("mean", y, axes=(2, 3), keep=True)
+    (out,) = b.op("mul", y, m)
+    program = built(b, out)
+    # channels first: sigmoid and mean in one loop over rows, and the product goes on in it
+    assert kernels(program)[1:] == [("reduction", 128, 128)]
+    # channels last: sigmoid; mean (8 bytes) of it; product of both
+    assert [found for found in kernels(program, order=True) if found[0] != "copy"][1:] == [
+        ("activation", 128, 128),
+        ("reduction", 128, 8),
+        ("elementwise", 136, 128),
+    ]
+
+
+def test_channels_last_reorders_what_was_given():
+    b = builder()
+    y = convolution(b, b.input(IMAGE), 4, 3, "first")
+    y = convolution(b, y, 4, 3, "depthwise", groups=4)
+    y = convolution(b, y, 2, 1, "last")
+    found = kernels(built(b, y), order=True)
+    # the image, 128 bytes, and the first kernels, 4 * 2 * 9 * 4 = 288; one channel or one place has one order
+    assert [each for each in found if each[0] == "copy"] == [("copy", 128, 128), ("copy", 288, 288)]
+    assert [each for each in kernels(built(b, y)) if each[0] == "copy"] == []
+
+
+def test_a_concatenation_is_written_part_by_part():
+    b = builder()
+    x = b.input((4, 8))
+    (one,) = b.op("relu", x)
+    (two,) = b.op("matmul", x, b.parameter("v", (8, 8)))
+    (both,) = b.op("concatenate", one, two, axis=1)
+    (y,) = b.op("matmul", both, b.parameter("w", (16, 8)))
+    # relu writes into its place, once it is asked for; the product's result is copied there
+    assert kernels(built(b, y)) == [
+        ("matmul", 384, 128),
+        ("elementwise", 128, 128),
+        ("copy", 128, 128),
+        ("matmul", 256 + 512, 128),
+    ]
+
+
+def test_concatenated_for_what_is_pointwise_nothing_is_copied_on_cuda():
+    b = builder(backend="cuda")
+    x = b.input((4, 8))
+    (both,) = b.op("concatenate", b.op("relu", x)[0], b.op("negative", x)[0], axis=1)
+    (y,) = b.op("relu", both)
+    assert kernels(built(b, y)) == [("elementwise", 128, 256)]
+
+
+def test_nothing_joins_across_a_kernel_that_must_run_between():
+    b = builder()
+    x = b.input((4, 8))
+    (a,) = b.op("sigmoid", x)
+    (p,) = b.op("matmul", a, b.parameter("w", (8, 8)))
+    (y,) = b.op("add", b.op("add", a, p)[0], x)
+    # y shares x and a with the first kernel, but needs the product, which needs the first
+    assert [kind for kind, _, _ in kernels(built(b, y))] == ["activation", "matmul", "elementwise"]
+
+
+def test_windows_read_other_places_than_they_write():
+    b = builder()
+    (y,) = b.op("sigmoid", b.op("add", b.input(IMAGE), b.input(IMAGE, name="other"))[0])
+    (y,) = b.op("max_pool", y, window=(3, 3), stride=(1, 1), padding=(1, 1), ceil_mode=False)[:1]
+    (y,) = b.op("relu", y)
+    assert kernels(built(b, y)) == [("activation", 256, 128), ("pooling", 128, 128)]
+
+
+@pytest.mark.parametrize(
+    ("groups", "kernels", "channels", "expected"),
+    # 0.823 of the time where nothing is special, 1.358 where grouped
+    [(1, 128, 128, True), (2, 128, 128, False), (128, 128, 128, True)],
+)
+def test_images_have_their_channels_last_where_convolutions_gain(
+    groups, kernels, channels, expected
+):
+    b = builder(backend="cuda")
+    y = convolution(b, b.input((1, channels, 4, 4)), kernels, 3, groups=groups)
+    assert channels_last(built(b, y)) is expected
+
+
+def test_a_cpu_has_channels_last_and_no_convolution_leaves_the_order():
+    b = builder()
+    assert channels_last(built(b, convolution(b, b.input(IMAGE), 2, 3, groups=1)))
+    b = builder()
+    assert not channels_last(built(b, b.op("relu", b.input(IMAGE))[0]))
+
+
+def test_training_is_shy_of_grouped_narrowing_and_small_convolutions():
+    for groups, width, kernel_count, expected in (
+        (1, 128, 128, True),
+        (2, 128, 128, False),
+        (1, 128, 64, False),
+        (1, 32, 32, False),
+    ):
+        b = builder(backend="cuda", mode="training")
+        y = convolution(b, b.input((1, width, 4, 4)), kernel_count, 3, groups=groups)
+        assert channels_last(built(b, y)) is expected
+
+
+def test_a_compiled_program_hands_out_kernels_and_an_eager_one_operators():
+    for compiled, count in ((True, 1), (False, 3)):
+        b = builder(compiled=compiled)
+        (y,) = b.op("relu", b.input(IMAGE))
+        (y,) = b.op("negative", y)
+        (y,) = b.op("relu", y)
+        program = built(b, y)
+        launched = tuple(launches(program))
+        assert len(launched) == dispatches(program, launched) == count
+        assert {id(op) for launch in launched for op in launch.ops} == {
+            id(op) for op in program.ops
+        }

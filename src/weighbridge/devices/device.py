@@ -48,7 +48,8 @@ class Rates:
     def get(self, dtype: str) -> float | None:
         """The rate of a dtype by PyTorch's name for it: 'float8_e4m3fn' is float8."""
         name = "float8" if dtype.startswith("float8_") else dtype
-        return dict(self.items()).get(name)
+        rate: float | None = getattr(self, name) if name in self.__slots__ else None
+        return rate
 
     def items(self) -> Iterator[tuple[str, float]]:
         """The dtypes that have a rate, widest first."""

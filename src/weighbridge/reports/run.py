@@ -116,7 +116,7 @@ def _row(run: Run) -> Row:
             time_cell(run.total),
             span(run.total),
             energy_cell(run),
-            cost_cell(run.cost, run.rented),
+            cost_cell(run.cost, run),
             UNKNOWN if run.accuracy is None else percent(run.accuracy.top1),
         ),
         notes=tuple(notes(run)),
@@ -206,7 +206,8 @@ def _accurate(run: Run) -> str:
 
 def basis(race: Race) -> Iterator[str]:
     """What the figures rest on."""
-    yield "time to train = epochs x steps an epoch x time of a step, data loading beside it where its rate is given"
+    if any(run.pace is not None for run in race.runs):
+        yield "time to train = epochs x steps an epoch x time of a step; evaluation and the like are not counted"
     yield from _times(race.runs)
     if any(run.epoch is not None and run.pace is None for run in race.runs):
         yield "times without an interval were given by hand"
@@ -305,11 +306,12 @@ def currency(runs: Sequence[Run]) -> str:
     return found.pop() if len(found) == 1 else ""
 
 
-def cost_cell(cost: float | None, rented: Instance | None) -> Cell:
-    """Money, in the instance's currency."""
-    if rented is None or cost is None:
+def cost_cell(cost: float | None, run: Run) -> Cell:
+    """Money, in the instance's currency; for a time that was given by hand without a sign."""
+    if run.rented is None or cost is None:
         return UNKNOWN
-    return Figure(value=cost, text=f"~{money(cost, rented.currency)}")
+    sign = "" if run.pace is None else "~"
+    return Figure(value=cost, text=f"{sign}{money(cost, run.rented.currency)}")
 
 
 def to_dict(race: Race) -> dict[str, Json]:

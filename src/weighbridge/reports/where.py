@@ -175,7 +175,7 @@ def _row(run: Run, *, epoch: bool, total: bool) -> Row:
         *([time_cell(run.epoch)] if epoch else []),
         *([time_cell(run.total)] if total else []),
         _hour(run),
-        cost_cell(_cost(run)[0], run.rented),
+        cost_cell(_cost(run)[0], run),
         UNKNOWN if run.pace is None else limit(run.pace.limit),
     ]
     return Row(path=spelled(run.device), name=spelled(run.device), cells=tuple(cells))

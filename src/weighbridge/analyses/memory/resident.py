@@ -333,7 +333,9 @@ def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> 
     played = None
     if capacity is not None:
         answer = "fits"  # what has room with more on top of it has room without
-        if _ran_out(loop, device, settings, capacity - outside.high, more) is not None:
+        if loop.live_bytes * (1 - fewer) > capacity - outside.low:  # whatever the allocator does
+            answer = "does not fit"
+        elif _ran_out(loop, device, settings, capacity - outside.high, more) is not None:
             best = _ran_out(loop, device, settings, capacity - outside.low, -fewer)
             answer = "too close to call" if best is None else "does not fit"
         played = _within(loop, device, settings, capacity - outside.expected, 0.0)
@@ -371,8 +373,9 @@ def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> 
     )
 
 
-def _elsewhere(loop: Loop, device: Device) -> Resident:
-    """A device without a cache, whose memory the process itself shares."""
+@lru_cache(maxsize=16)
+def _most(loop: Loop) -> int:
+    """Bytes at the peak of the two rounds: the same of all devices without a cache."""
     live = most = 0
     sizes: dict[int, int] = {}
     for event in loop.events():
@@ -382,6 +385,12 @@ def _elsewhere(loop: Loop, device: Device) -> Resident:
             most = max(most, live)
         else:
             live -= sizes.pop(event.id)
+    return most
+
+
+def _elsewhere(loop: Loop, device: Device) -> Resident:
+    """A device without a cache, whose memory the process itself shares."""
+    most = _most(loop)
     outside, capacity = _outside(device), device.capacity_bytes
     total = _around(most) + outside
     answer: Answer | None = None

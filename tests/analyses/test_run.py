@@ -14,6 +14,7 @@ from weighbridge.analyses.run import (
     Pace,
     Run,
     Schedule,
+    Step,
     Terms,
     beaten,
     by_hand,
@@ -136,8 +137,8 @@ def test_an_update_an_epoch_needs_the_size_of_the_data_set():
 
 def test_a_micro_step_lacks_the_update():
     build, asked = network(batch=2)
-    whole = pace(build(asked), perfect(CARD))
-    two = pace(build(replace(asked, accumulation=2)), perfect(CARD))
+    whole = pace(Step.of(build(asked)), perfect(CARD))
+    two = pace(Step.of(build(replace(asked, accumulation=2))), perfect(CARD))
     assert whole.micro == whole.step
     # SGD reads 1,001,000 parameters and their gradients and writes the parameters: 12 bytes each at 10e9 a second
     assert two.step.value - two.micro.value == pytest.approx(1_001_000 * 12 / 10e9)
@@ -146,26 +147,26 @@ def test_a_micro_step_lacks_the_update():
 
 def test_data_loading_bounds_a_step_from_below():
     build, asked = network(batch=2)
-    free = pace(build(asked), perfect(CARD))
+    free = pace(Step.of(build(asked)), perfect(CARD))
     assert free.limit == "memory"
     # two samples at 4 a second are there after half a second, and the step takes milliseconds
-    fed = pace(build(asked), perfect(CARD), 4.0)
+    fed = pace(Step.of(build(asked)), perfect(CARD), 4.0)
     assert (fed.step.value, fed.step.low, fed.step.high) == (0.5, 0.5, 0.5)
     assert fed.micro.value == 0.5
     assert fed.limit == "data loading"
-    assert pace(build(asked), perfect(CARD), 1e9) == free
+    assert pace(Step.of(build(asked)), perfect(CARD), 1e9) == free
 
 
 def test_a_slow_host_is_what_a_step_goes_to():
     slow = Clock(device=CARD, efficiencies=replace(PERFECT, dispatch_s=1.0))
     build, asked = network(batch=2)
-    assert pace(build(asked), slow).limit == "host"
+    assert pace(Step.of(build(asked)), slow).limit == "host"
 
 
 def test_a_network_that_does_nothing_has_no_pace():
     nothing = replace(network()[0](network()[1]), ops=())
     with pytest.raises(UsageError, match="nothing of this network takes time"):
-        pace(nothing, perfect(CARD))
+        pace(Step.of(nothing), perfect(CARD))
 
 
 # -- energy and money -----------------------------------------------------------------------------------

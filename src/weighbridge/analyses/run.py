@@ -33,11 +33,12 @@ from .memory.fit import micro_batches
 from .memory.largest import Build, Room, largest_batch
 from .memory.resident import Resident
 from .memory.timeline import lifetimes
-from .time import step
+from .time import step as steps
 from .time.clock import Clock
+from .time.execution import Launch, launches
 from .time.step import Estimate, step_time
 
-Limit = step.Limit | Literal["data loading"]
+Limit = steps.Limit | Literal["data loading"]
 """What most of a step's time goes to: what it does of the step itself, or the loader."""
 
 HOUR = 3600.0
@@ -71,6 +72,28 @@ class Schedule:
     def updates(self) -> int:
         """Updates an epoch: N, ceil(N / B) or 1 by the learning rules."""
         return -(-self.steps // self.accumulation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A step that is built, with its launches, which are the same on every device of a backend.
+
+    `adding` is the same without its update, where several micro-steps go into one.
+    """
+
+    program: Program
+    launched: tuple[Launch, ...]
+    adding: Step | None = None
+
+    @classmethod
+    def of(cls, program: Program) -> Step:
+        """The step of a program."""
+        adding = None
+        if program.workload.accumulation > 1:
+            ops = tuple(op for op in program.ops if op.phase != "update")
+            part = replace(program, ops=ops)
+            adding = cls(program=part, launched=tuple(launches(part)))
+        return cls(program=program, launched=tuple(launches(program)), adding=adding)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,7 +331,7 @@ def run(
             program = build(workload)
             resident = room.resident(lifetimes(program))
     return placed(
-        program,
+        Step.of(program),
         resident,
         terms,
         network=network,
@@ -335,7 +358,7 @@ def _of_micro_batches(asked: Workload, workload: Workload, largest: int) -> Work
 
 
 def placed(
-    program: Program,
+    step: Step,
     resident: Resident,
     terms: Terms,
     *,
@@ -353,6 +376,7 @@ def placed(
     Raises:
         UsageError: not `lenient`, and the device has no such rate.
     """
+    program = step.program
     device, workload = resident.device, program.workload
     schedule = None
     if workload.dataset is not None:
@@ -365,7 +389,7 @@ def placed(
         unknown = "it does not fit"
     else:
         try:
-            found = pace(program, terms.clock(device, workload.precision), terms.samples_per_s)
+            found = pace(step, terms.clock(device, workload.precision), terms.samples_per_s)
         except UsageError as error:  # what it takes of memory is known all the same
             if device.bandwidth_bytes_per_s is not None and not lenient:
                 raise
@@ -388,14 +412,13 @@ def placed(
     )
 
 
-def pace(program: Program, clock: Clock, samples_per_s: float | None = None) -> Pace:
-    """How long the step of a program takes, and its micro-steps where several go into an update.
+def pace(step: Step, clock: Clock, samples_per_s: float | None = None) -> Pace:
+    """How long a step takes, and its micro-steps where several go into an update.
 
     Raises:
-        UsageError: the device has no rate for a dtype of the program, or no bandwidth, or there is nothing to do.
+        UsageError: the device has no rate for a dtype of the step, or no bandwidth, or there is nothing to do.
     """
-    workload = program.workload
-    whole = step_time(program, clock)
+    whole = step_time(step.program, clock, launched=step.launched)
     found = Pace(
         step=whole.seconds,
         micro=whole.seconds,
@@ -406,12 +429,13 @@ def pace(program: Program, clock: Clock, samples_per_s: float | None = None) -> 
     )
     if not found.step.value:
         raise UsageError("nothing of this network takes time")
-    if workload.accumulation > 1:
-        adding = replace(program, ops=tuple(op for op in program.ops if op.phase != "update"))
-        found = replace(found, micro=step_time(adding, clock).seconds)
+    if step.adding is not None:
+        adding = step.adding
+        micro = step_time(adding.program, clock, launched=adding.launched)
+        found = replace(found, micro=micro.seconds)
     if samples_per_s is None:
         return found
-    loading = workload.batch / samples_per_s
+    loading = step.program.workload.batch / samples_per_s
     return replace(
         found,
         step=_at_least(found.step, loading),

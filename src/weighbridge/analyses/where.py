@@ -18,7 +18,7 @@ from .memory.largest import Build, Room
 from .memory.resident import Loop, Resident, fits
 from .memory.scaling import halved
 from .memory.timeline import lifetimes
-from .run import Run, Terms, placed, stepping
+from .run import Run, Step, Terms, placed, stepping
 
 Order = Literal["time", "cost", "memory"]
 Found = Literal["here", "named", "catalogue"]
@@ -91,19 +91,19 @@ def where(
         WeighError: the network cannot be built under the workload.
     """
     workload = stepping(asked)
-    steps: dict[Backend, tuple[Program, Loop]] = {}
+    steps: dict[Backend, tuple[Step, Loop]] = {}
 
-    def step(kernels: Backend) -> tuple[Program, Loop]:
+    def step(kernels: Backend) -> tuple[Step, Loop]:
         if kernels not in steps:
             program = build(replace(workload, backend=kernels))
-            steps[kernels] = (program, Loop.of(lifetimes(program)))
+            steps[kernels] = (Step.of(program), Loop.of(lifetimes(program)))
         return steps[kernels]
 
     runs: list[tuple[Site, Run]] = []
     for site in sites:
-        program, loop = step(backend(site.room.device))
+        built, loop = step(backend(site.room.device))
         found = placed(
-            program,
+            built,
             _resident(loop, site.room),
             terms,
             network=network,
@@ -113,7 +113,7 @@ def where(
         runs.append((site, found))
     whole, loop = step(workload.backend)
     return Where(
-        program=whole,
+        program=whole.program,
         here=tuple(run for site, run in runs if site.found == "here"),
         runs=tuple(sorted((run for _, run in runs), key=lambda run: _place(run, order))),
         needs_bytes=needed(loop),

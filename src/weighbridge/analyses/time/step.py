@@ -8,7 +8,7 @@ for its kernels, the device waits. On a CPU the host is the device, and its time
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 from ...devices import Device
 from ...errors import UsageError
 from ...ops import rule_of
+from ...ops.kernel import Kernel
 from ...program import PHASES, Phase, Program
 from .clock import Bound, Clock, KernelTime
 from .execution import Launch, dispatches, launches
@@ -183,14 +184,19 @@ def step_time_or_why(program: Program, clock: Clock) -> StepTime | Untimed:
     return found
 
 
-def step_time(program: Program, clock: Clock) -> StepTime:
-    """The time of a program on the clock's device.
+def step_time(
+    program: Program, clock: Clock, *, launched: Sequence[Launch] | None = None
+) -> StepTime:
+    """The time of a program on the clock's device; `launched` are its launches, where they are known already.
 
     Raises:
         UsageError: the device has no rate for a dtype of the program, or no bandwidth.
     """
-    launched = tuple(launches(program))
-    timed = tuple(Timed(launch=launch, time=clock.time(launch.kernel)) for launch in launched)
+    launched = tuple(launches(program)) if launched is None else launched
+    known: dict[Kernel, KernelTime] = {}  # blocks repeat, and their kernels with them
+    timed = tuple(
+        Timed(launch=launch, time=_known(launch.kernel, clock, known)) for launch in launched
+    )
     return StepTime(
         program=program,
         device=clock.device,
@@ -199,6 +205,13 @@ def step_time(program: Program, clock: Clock) -> StepTime:
         dispatch_s=dispatches(program, launched) * clock.efficiencies.dispatch_s,
         uncounted=sum(rule_of(op.kind) is None for op in program.ops),
     )
+
+
+def _known(kernel: Kernel, clock: Clock, known: dict[Kernel, KernelTime]) -> KernelTime:
+    found = known.get(kernel)
+    if found is None:
+        found = known[kernel] = clock.time(kernel)
+    return found
 
 
 def _summed(entries: Iterable[tuple[Key, float]]) -> dict[Key, float]:

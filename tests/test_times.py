@@ -10,10 +10,12 @@ from click.testing import CliRunner
 
 import weighbridge
 from weighbridge import devices
+from weighbridge.analyses.time.outsized import outsized, share_of
 from weighbridge.cli import main
 from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
 from weighbridge.errors import UsageError
 from weighbridge.reports.sheet import apportioned, durations
+from weighbridge.reports.time import listed
 
 # 100 GFLOP/s of vectors, 1 TFLOP/s of float16 matrices, 10 GB/s
 CARD = Device(
@@ -279,3 +281,50 @@ def test_the_command_says_the_same():
         "no time of a step: nobody says"
         in CliRunner().invoke(main, [LINE, "--on", "rtx-4090,24GiB", "--width", "200"]).stdout
     )
+
+
+# -- L13 -----------------------------------------------------------------------------------------
+
+
+def test_the_screen_says_which_layers_wait_for_their_weights():
+    network = "(Input)(64,32,32)->(Conv)64c3w1s1p->(MaxPool)32w32s->(fc)10000"
+    # tests/analyses/test_outsized.py has the arithmetic
+    expected = (
+        "fc1: 2 % of the operations, 25 % of the time. At batch 1 each of their weights is fetched from memory for "
+        "2 operations, one of the other layers for 2,044; at batch 64 they take 2 % of the time"
+    )
+    report = weighbridge.weigh(network, on=CARD)
+    assert expected in said(report)
+    assert expected in " ".join(report.to_html().split())
+    assert expected in said(weighbridge.roofline(network, on=CARD))
+    assert "waits" not in weighbridge.weigh(network, on=[CARD, CARD]).screen()
+    # a Program has one batch
+    program = weighbridge.weigh(network, backend="cuda").program
+    alone = said(weighbridge.weigh(program, on=replace(CARD, memory_bytes=None)))
+    assert "for 2,044 " in alone
+    assert "at batch 64" not in alone
+
+
+def test_many_names_are_not_all_listed():
+    assert listed(["a"]) == "a"
+    assert listed(["a", "b", "c", "d"]) == "a, b, c and d"
+    assert listed(["a", "b", "c", "d", "e"]) == "a and 4 more"
+
+
+def test_l13_fully_connected_layers_take_time_out_of_proportion_at_batch_1(monkeypatch):
+    # The lecture: the fully connected layer, with fewer operations, often takes longer. With what is known of a
+    # typical processor, not with a device of round numbers.
+    monkeypatch.undo()
+    (time,) = weighbridge.weigh("vgg16", on="cpu").times
+    found = outsized(time)
+    assert found.scopes == ("classifier.0", "classifier.3", "classifier.6")
+    # 102,760,448 + 16,777,216 + 4,096,000 of 15,470,264,320 MACs
+    assert found.operations_share == pytest.approx(0.00799, rel=1e-2)
+    assert found.time_share > 8 * found.operations_share
+    assert round(found.operations_each) == 2
+    # fc6, 71 % of the parameters, takes longer than a convolution with 18 times its operations
+    assert time.by_scope["classifier.0"] > time.by_scope["features.2"]
+    # and at batch 64 it is in proportion
+    (time,) = weighbridge.weigh("vgg16", batch=64, on="cpu").times
+    assert outsized(time) is None
+    assert share_of(time, found.scopes) < 3 * found.operations_share

@@ -379,7 +379,21 @@ class Report:
             depth=self._depth(depth, each), each=each, columns=columns, formulas=formulas, by=by
         )
         above = self._verdicts(width)
-        return screen(self.weighing, sheet, above=above, width=width, color=color)
+        return screen(
+            self.weighing, sheet, above=above, below=self._of_the_time, width=width, color=color
+        )
+
+    @cached_property
+    def _of_the_time(self) -> tuple[str, ...]:
+        """What the table's times call for: which layers wait for their weights."""
+        if len(self._known_times) != 1:
+            return ()
+        from .analyses.time.outsized import outsized
+        from .reports.time import waiting
+
+        (time,) = self._known_times
+        found = outsized(time, None if self._network.fixed else self._network.program)
+        return () if found is None else (waiting(found, time.program.workload.batch),)
 
     def _verdicts(self, width: int | None) -> tuple[Line, ...]:
         if not self._rooms:
@@ -396,7 +410,11 @@ class Report:
             return remarks(self.weighing)
         from .reports.side_by_side import sentences
 
-        return (*sentences(self.placed, self.times), *remarks(self.weighing))
+        return (
+            *sentences(self.placed, self.times),
+            *self._of_the_time,
+            *remarks(self.weighing),
+        )
 
     def tree(
         self, *, depth: int | None = None, width: int | None = None, color: bool = False

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, final
 
+from .analyses.time.outsized import Outsized, outsized
 from .analyses.time.roofline import BY, By, Piece, Roofline
 from .analyses.time.roofline import roofline as drawn_up
 from .analyses.time.step import step_time
@@ -76,16 +77,21 @@ def roofline(
 
         depth = fitting_depth(weighing, merge=False)
     time = step_time(program, clock(room.device, program.workload.precision))
-    return RooflineReport(weighing, drawn_up(time, by, depth=depth))
+    waits = outsized(time, None if network.fixed else network.program)
+    return RooflineReport(weighing, drawn_up(time, by, depth=depth), waits)
 
 
 @final
 class RooflineReport:
-    """What was found about a step on a device. Printed, it is the screen of `weigh roofline`."""
+    """What was found about a step on a device. Printed, it is the screen of `weigh roofline`.
 
-    def __init__(self, weighing: Weighing, found: Roofline) -> None:
+    `waits` are the layers that take a share of the time out of all proportion, waiting for their weights.
+    """
+
+    def __init__(self, weighing: Weighing, found: Roofline, waits: Outsized | None = None) -> None:
         self.weighing = weighing
         self.found = found
+        self.waits = waits
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -102,7 +108,7 @@ class RooflineReport:
         """Everything that `weigh roofline` prints."""
         from .reports.roofline import screen
 
-        return screen(self.weighing, self.found, width=width, color=color)
+        return screen(self.weighing, self.found, self.waits, width=width, color=color)
 
     def __str__(self) -> str:
         return self.screen()
@@ -121,7 +127,7 @@ class RooflineReport:
     def _below(self) -> tuple[str, ...]:
         from .reports.roofline import remarks
 
-        return (*remarks(self.found), *coverage(self.weighing))
+        return (*remarks(self.found, self.waits), *coverage(self.weighing))
 
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract with `roofline`."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
+from ..analyses.time.outsized import Outsized
 from ..analyses.time.roofline import Piece, Roof, Roofline
 from ..analyses.weighing import Json, Weighing
 from ..units import count, significant, unit, whole_percent
@@ -22,7 +23,7 @@ from .sheet import (
     summed,
 )
 from .table import Line, Span, labelled, render
-from .time import LIMITS, grounds, sentence
+from .time import LIMITS, grounds, sentence, waiting
 from .time import record as time_record
 from .verdict import indented
 
@@ -42,7 +43,14 @@ LOWEST_INTENSITY = 0.01
 NOT_APPLICABLE = "-"
 
 
-def screen(weighing: Weighing, found: Roofline, *, width: int | None, color: bool) -> str:
+def screen(
+    weighing: Weighing,
+    found: Roofline,
+    waits: Outsized | None,
+    *,
+    width: int | None,
+    color: bool,
+) -> str:
     """Everything that `weigh roofline` prints."""
     blank: Line = ()
     picture = Picture.of(found, WIDEST if width is None else min(width - MARGIN, WIDEST))
@@ -53,6 +61,11 @@ def screen(weighing: Weighing, found: Roofline, *, width: int | None, color: boo
         blank,
         *drawn,
         *render(piece_sheet(found), width=width),
+        *(
+            line
+            for text in _waiting(found, waits)
+            for line in (blank, *labelled("", text, width=width))
+        ),
     )
     return framed(weighing, body, width=width, color=color)
 
@@ -66,9 +79,15 @@ def levels(roofs: Iterable[Roof]) -> Iterator[tuple[str, Roof]]:
         yield "/".join(roof.dtype for roof in same), same[0]
 
 
-def remarks(found: Roofline) -> tuple[str, ...]:
+def remarks(found: Roofline, waits: Outsized | None) -> tuple[str, ...]:
     """What stands below the table in a file."""
-    return (f"{found.device.name}: {sentence(found.time, found.device)}", *_below(found))
+    said = f"{found.device.name}: {sentence(found.time, found.device)}"
+    return (said, *_below(found), *_waiting(found, waits))
+
+
+def _waiting(found: Roofline, waits: Outsized | None) -> Iterator[str]:
+    if waits is not None:
+        yield waiting(waits, found.time.program.workload.batch)
 
 
 def _below(found: Roofline) -> Iterator[str]:

@@ -26,13 +26,15 @@ def screen(
     sheet: Sheet,
     *,
     above: Sequence[Line] = (),
+    below: Sequence[str] = (),
     width: int | None = None,
     color: bool = False,
 ) -> str:
-    """Everything that `weigh NETWORK` prints: heading, verdicts, facts, the table, and the coverage."""
+    """Everything that `weigh NETWORK` prints: heading, verdicts, facts, the table, what it calls for, the coverage."""
     blank: Line = ()
     first = (*above, blank) if above else ()
-    body = (*first, *facts(weighing, width=width), blank, *render(sheet, width=width))
+    said = [line for text in below for line in (blank, *labelled("", text, width=width))]
+    body = (*first, *facts(weighing, width=width), blank, *render(sheet, width=width), *said)
     return framed(weighing, body, width=width, color=color)
 
 

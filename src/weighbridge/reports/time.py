@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+from ..analyses.time.outsized import Outsized
 from ..analyses.time.step import Limit, StepTime, Untimed
 from ..analyses.weighing import Json
 from ..devices import Device
-from ..units import count, duration, durations, plural, whole_percent
+from ..units import count, duration, durations, integer, plural, whole_percent
 
 Part = TypeVar("Part", bound=str)
 
@@ -19,6 +20,9 @@ LIMITS: Mapping[Limit, str] = {
     "host": "the host",
 }
 """What time goes to, as it is said."""
+
+MOST_NAMES = 4
+"""Layers that a sentence names."""
 
 
 def sentence(time: StepTime | Untimed, asked: Device) -> str:
@@ -84,6 +88,34 @@ def rests_on(basis: str, rated: Device, asked: Device, extrapolating: Sequence[s
     if extrapolating:
         parts.append(f"extrapolating: {', '.join(extrapolating)}")
     return "; ".join(parts)
+
+
+def waiting(found: Outsized, batch: int) -> str:
+    """Which layers wait for their weights: 'fc6, fc7 and fc8: 1 % of the operations, 34 % of the time. At batch 1 ...'."""
+    names = listed([scope or "the network" for scope in found.scopes])
+    each = f"each of their weights is fetched from memory for {integer(round(found.operations_each))} operations"
+    others = (
+        ""
+        if found.others_each is None
+        else f", one of the other layers for {integer(round(found.others_each))}"
+    )
+    larger = (
+        ""
+        if found.larger is None or found.larger_share is None
+        else f"; at batch {integer(found.larger)} they take {whole_percent(found.larger_share)} of the time"
+    )
+    return (
+        f"{names}: {whole_percent(found.operations_share)} of the operations, {whole_percent(found.time_share)} "
+        f"of the time. At batch {integer(batch)} {each}{others}{larger}"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """'fc6, fc7 and fc8'; of many the first and how many more."""
+    if len(names) > MOST_NAMES:
+        return f"{names[0]} and {len(names) - 1} more"
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def record(time: StepTime | Untimed) -> dict[str, Json]:

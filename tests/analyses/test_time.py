@@ -168,6 +168,16 @@ def test_layers_share_what_the_host_takes_as_well():
         assert sum(step.by_kind.values()) == pytest.approx(step.seconds.value)
 
 
+def test_what_is_handed_out_in_a_list_takes_no_more_of_the_host():
+    # fc, its loss and gradients are handed out one by one, the two updates of a list of tensors with others
+    program = weigh("(Input)(3)->(FC)2", batch=2, backend="cuda", train="sgd").program
+    slow = Efficiencies(default=PERFECT.default, dispatch_s=1e-3, low=1.0, high=1.0, basis="")
+    waiting = step_time(program, clock(efficiencies=slow))
+    assert waiting.waits_for_host
+    assert waiting.by_phase["update"] == 0
+    assert sum(waiting.by_op.values()) == pytest.approx(waiting.seconds.value)
+
+
 def test_why_a_time_is_not_known():
     program = weigh("(Input)(3)->(FC)2", batch=2, backend="cuda").program
     found = step_time_or_why(program, clock(Device(name="a size, 3 GiB")))

@@ -148,7 +148,8 @@ class StepTime:
         handed: dict[tuple[int, ...], None] = {}
         for timed in self.kernels:
             group = tuple(places[id(op)] for op in timed.launch.ops)
-            handed[group] = None
+            if timed.time.kernel.launches:  # those of a list are handed out with its first
+                handed[group] = None
             for place in group:
                 kernels[place] = kernels.get(place, 0.0) + timed.time.seconds / len(group)
         host = self.seconds.value if self.waits_for_host else self.host_s

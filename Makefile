@@ -5,10 +5,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 SOURCES := src tests benchmarks
 
-.PHONY: help demo setup test check format truth bench peers golden dist clean
+.PHONY: help demo setup test check format truth bench peers golden dist clean fit-devices
 
 help:  ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 demo: .venv/demo  ## install without torch and weigh a few networks
 	$(BIN)/weigh vgg16
@@ -34,6 +34,9 @@ format: .venv/setup  ## put the sources into shape
 truth: .venv/setup  ## the long tests: every network against its witnesses, and memory against allocator, formulas, figures
 	$(BIN)/python -m benchmarks truth --pages docs/truth
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m slow
+
+fit-devices: .venv/setup  ## fit what published times say of devices, and write it into the package
+	$(BIN)/python -m benchmarks fit
 
 bench: .venv/setup  ## speed and accuracy, as ratios within one run
 	$(BIN)/python -m benchmarks

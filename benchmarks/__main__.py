@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from benchmarks import allocator, building, every, startup, tracing
+from benchmarks.fitting import command as fitting
 from benchmarks.peers import command as peers
 from benchmarks.truth import command as truth
 
@@ -24,6 +25,8 @@ def main(names: list[str]) -> int:
     if names[:1] == ["every"]:
         every.main(names[1:])
         return 0
+    if names[:1] == ["fit"]:
+        return fitting.main(names[1:])
     if names[:1] == ["truth"]:
         truth.main(names[1:])
         return 0

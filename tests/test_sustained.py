@@ -7,11 +7,11 @@ from weighbridge.devices.device import Device, Rates
 
 
 def test_power_settles_the_clock():
-    # 250 W: 250 * 0.9 - 15 = 210 of 2.0 * 108 * 1.41 = 304.56 W: the cube root of 0.6895
-    assert clock_share(load("a100-40gb-pcie")) == pytest.approx(0.6895 ** (1 / 3), rel=1e-3)
-    # 70 W: 48.8 (a fifth of the TDP is less than 15 W: 14) ... of 2.0 * 40 * 1.59 = 127.2 W: 49 / 127.2 = 0.385,
-    # below 0.87^3: the voltage is at its floor, and the clock is 0.385 / 0.87^2
-    assert clock_share(load("t4")) == pytest.approx(49 / 127.2 / 0.87**2, rel=1e-3)
+    # 250 W: 250 * 0.9 - 15 = 210 of 1.96 * 108 * 1.41 = 298.5 W: the cube root of 0.7036
+    assert clock_share(load("a100-40gb-pcie")) == pytest.approx(0.7036 ** (1 / 3), rel=1e-3)
+    # 70 W: 63 less 14 (a fifth of the TDP, less than 15 W) of 1.96 * 40 * 1.59 = 124.7 W: 49 / 124.7 = 0.393,
+    # below 0.87^3: the voltage is at its floor, and the clock is 0.393 / 0.87^2
+    assert clock_share(load("t4")) == pytest.approx(49 / 124.7 / 0.87**2, rel=1e-3)
     # 400 W are more than it takes
     assert clock_share(load("a100-80gb")) == 1
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.truth import cpu, megatron, published, two_ways
+from benchmarks.truth import cpu, megatron, published, two_ways, unseen
 from benchmarks.truth.tables import Sheet
 
 SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
@@ -14,7 +14,11 @@ SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "megatron": megatron.sheet,
     "published": published.sheet,
     "two-ways": two_ways.sheet,
+    "unseen": unseen.sheet,
 }
+
+TIMES = frozenset({"unseen"})
+"""Comparisons of times; the others are of memory."""
 
 
 def main(arguments: list[str]) -> None:
@@ -37,4 +41,5 @@ def main(arguments: list[str]) -> None:
         sheet.show()
         if chosen.pages is not None:
             chosen.pages.mkdir(parents=True, exist_ok=True)
-            (chosen.pages / f"memory-{name}.md").write_text(sheet.markdown(), encoding="utf-8")
+            about = "time" if name in TIMES else "memory"
+            (chosen.pages / f"{about}-{name}.md").write_text(sheet.markdown(), encoding="utf-8")

@@ -21,13 +21,16 @@ from __future__ import annotations
 
 from .catalogue import load, load_all, names, parse, size_of, with_memory
 from .device import Device, Kind, Range, Rates, Source
-from .efficiency import UNMEASURED, Efficiencies, Efficiency, efficiencies
+from .efficiency import UNMEASURED, Efficiencies, Efficiency
 from .machine import gpu, gpus_by_driver, here
+from .measured import measured
+from .nearest import efficiencies, taken_over
 from .prices import Instance, cheapest, instances, user_prices
-from .sustained import clock_share, reached
+from .sustained import PRODUCTS, clock_share, reached
 from .typical import rated
 
 __all__ = [
+    "PRODUCTS",
     "UNMEASURED",
     "Device",
     "Efficiencies",
@@ -46,11 +49,13 @@ __all__ = [
     "instances",
     "load",
     "load_all",
+    "measured",
     "names",
     "parse",
     "rated",
     "reached",
     "size_of",
+    "taken_over",
     "user_prices",
     "with_memory",
 ]

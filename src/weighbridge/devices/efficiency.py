@@ -8,9 +8,7 @@ hand, or taken over from a device that is like it. They are of peaks, so that th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-
-from .device import Device
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +58,3 @@ UNMEASURED = Efficiencies(
 )
 """For a device like which none was measured. Elementwise operators reach 70 to 86 % of nominal bandwidth, large
 matrix products 40 to 95 % of the nominal peak; eager PyTorch takes 5 to 10 us an operator on the host."""
-
-
-RULED = replace(
-    UNMEASURED,
-    basis="no measurement of this device: products by its power and their tiles, of the rest 60 % of its peak rate, "
-    "75 % of its bandwidth",
-    classes={
-        (kind, "forward"): Efficiency(compute=1.0, bandwidth=0.75, launch_s=3e-6)
-        for kind in ("matmul", "batched matmul")
-    },
-)
-"""For a GPU of NVIDIA's, whose products `sustained` settles from the card."""
-
-
-def efficiencies(device: Device) -> Efficiencies:
-    """What is known of how near a device comes to its peaks."""
-    return RULED if device.backend == "cuda" else UNMEASURED

@@ -3,13 +3,13 @@
 A peak is multiprocessors x cores x 2 x boost clock, and nothing runs at it for long. Two things are in the way,
 and both are the same for all the networks that a device runs:
 
-- **Power.** A multiprocessor in full use takes `WATTS` a GHz, and its voltage falls with its clock down to
+- **Power.** A multiprocessor in full use takes some `watts` a GHz, and its voltage falls with its clock down to
   where it can fall no further:
 
       P(s) = watts x multiprocessors x boost clock x s x max(s, FLOOR)^2        s: share of the boost clock
 
-  What the card's TDP leaves for that settles s. Of an A100's 250 W 210 are left: 210 = 2.0 x 108 x 1.41 x s^3, so
-  that s is 0.88. An L4 has 72 W for 60 multiprocessors of 2.04 GHz, half as many watts a multiprocessor as any before.
+  What the card's TDP leaves for that settles s. Of an A100's 250 W 210 are left: 210 = 1.96 x 108 x 1.41 x s^3, so
+  that s is 0.89. An L4 has 72 W for 60 multiprocessors of 2.04 GHz, half as many watts a multiprocessor as any before.
 - **Issue.** A multiprocessor with 64 float32 cores and four schedulers has turns to spare for loads and addresses
   beside the multiplications; one with 128 has not. Matrix units wait for their operands.
 
@@ -22,22 +22,13 @@ of its peak, L40S 0.51 to 0.58 at 350 W; RTX 3090 Ti 0.61 to 0.64 of 2048 x 2048
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .device import Device
 
-WATTS = {
-    "pascal": 2.4,
-    "volta": 2.0,
-    "turing": 2.0,
-    "ampere-a100": 2.0,
-    "ampere": 2.0,
-    "ada": 1.16,
-    "hopper": 1.16,
-    "blackwell": 1.16,
-    "rtx-blackwell": 1.16,
-}
-"""Watts a multiprocessor takes at a GHz and full voltage: 16 nm and Pascal's, 12 to 7 nm, 5 nm and less."""
+PRODUCTS = frozenset({"matmul", "batched matmul"})
+"""The classes of kernels that the rule is of."""
 
 FLOOR = 0.87
 """The share of its highest voltage below which a multiprocessor cannot go."""
@@ -47,23 +38,44 @@ ELSEWHERE, ELSEWHERE_W = 0.1, 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reached:
-    """Which share of the peak at its clock a large matrix product reaches, on which unit."""
+class Rule:
+    """What the rule rests on.
 
+    `watts` is what a multiprocessor takes at a GHz and full voltage, by architecture. The others are shares of the peak at its
+    clock that a large matrix product reaches: `wide` with 64 float32 cores a multiprocessor, `dual` on Pascal, whose
+    schedulers issue two instructions at once, `full` with 128 cores from Ampere on, `matrix` on matrix units.
+    """
+
+    watts: Mapping[str, float]
     wide: float
     dual: float
     full: float
     matrix: float
 
 
-REACHED = Reached(wide=0.95, dual=0.82, full=0.62, matrix=0.78)
-"""`wide`: 64 float32 cores a multiprocessor. `dual`: Pascal, whose schedulers issue two instructions at once. `full`: 128 of them
-from Ampere on. `matrix`: Vidur's float16 products on A100 and A40, both the same."""
+RULE = Rule(
+    watts={
+        "pascal": 1.96,
+        "volta": 1.96,
+        "turing": 1.96,
+        "ampere-a100": 1.96,
+        "ampere": 1.96,
+        "ada": 1.1,
+        "hopper": 1.1,
+        "blackwell": 1.1,
+        "rtx-blackwell": 1.1,
+    },
+    wide=0.97,
+    dual=0.8,
+    full=0.62,
+    matrix=0.78,
+)
+"""One number of watts down to 7 nm, one from 5 nm on. `matrix` is from Vidur's float16 products, on A100 and A40 the same."""
 
 
-def clock_share(device: Device) -> float:
+def clock_share(device: Device, rule: Rule = RULE) -> float:
     """The share of its boost clock that the device keeps up within its TDP; 1 where nothing says otherwise."""
-    watts, tdp = WATTS.get(device.architecture), device.tdp_w
+    watts, tdp = rule.watts.get(device.architecture), device.tdp_w
     count, clock = device.multiprocessors, device.boost_clock_hz
     if watts is None or tdp is None or count is None or clock is None:
         return 1.0
@@ -73,19 +85,19 @@ def clock_share(device: Device) -> float:
     return min(1.0, share)
 
 
-def reached(device: Device, dtype: str) -> float:
+def reached(device: Device, dtype: str, rule: Rule = RULE) -> float:
     """The share of its peak in that dtype that the device keeps up in a large matrix product."""
     if device.matrix_flop_per_s.get(dtype) is not None:
-        return REACHED.matrix * clock_share(device)
-    return vector_share(device) * clock_share(device)
+        return rule.matrix * clock_share(device, rule)
+    return _on_cores(device, rule) * clock_share(device, rule)
 
 
-def vector_share(device: Device) -> float:
+def _on_cores(device: Device, rule: Rule) -> float:
     """What a float32 product reaches of the general cores' peak at their clock."""
     rate, clock = device.vector_flop_per_s.float32, device.boost_clock_hz
     if device.architecture == "pascal":
-        return REACHED.dual
+        return rule.dual
     if rate is None or clock is None or device.multiprocessors is None:
-        return REACHED.full
+        return rule.full
     cores = rate / (2 * clock * device.multiprocessors)
-    return REACHED.wide if cores < 96 else REACHED.full
+    return rule.wide if cores < 96 else rule.full

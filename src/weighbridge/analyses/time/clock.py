@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ...devices import Device, Efficiencies, reached
+from ...devices import PRODUCTS, Device, Efficiencies, reached
 from ...dims import bytes_of
 from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
@@ -25,9 +25,6 @@ Bound = Literal["compute", "memory", "overhead"]
 AS_TF32 = frozenset({"convolution 1x1", "convolution", "convolution stem", "grouped convolution"})
 """float32 that PyTorch computes in TF32 unless told otherwise: cuDNN's convolutions (`torch.backends.cudnn.allow_tf32`
 is true by default, `torch.backends.cuda.matmul.allow_tf32` is not)."""
-
-PRODUCTS = frozenset({"matmul", "batched matmul"})
-"""Classes whose efficiency is what is left when the device's power and their tiles are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

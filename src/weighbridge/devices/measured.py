@@ -1,0 +1,57 @@
+"""What was measured of devices: the shares of their peaks that were fitted, one file a device.
+
+`fitted/<device>.toml` is written by `python -m benchmarks fit` from published times, and read here:
+
+    dispatch_s = 7e-6                   # the host's time for an operator of an eager program
+    low = 0.85                          # a step takes from low to high times its prediction, in 90 of 100 cases
+    high = 1.18                         # that were not used in fitting
+    basis = "..."                       # what that rests on, in one sentence
+
+    default = { compute = 0.6, bandwidth = 0.9, launch_s = 3e-6 }      # of classes that were not measured
+
+    [[classes]]
+    kind = "norm"                       # a class of kernels, and which way
+    part = "forward"
+    compute = 0.9                       # shares of the peak rate and of the bandwidth
+    bandwidth = 0.9
+    launch_s = 3e-6
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+from .efficiency import Efficiencies, Efficiency
+
+
+@cache
+def measured() -> Mapping[str, Efficiencies]:
+    """What was fitted of every device that was measured, by its key."""
+    files = resources.files(__package__).joinpath("fitted").iterdir()
+    named = sorted((file.name.removesuffix(".toml"), file) for file in files)
+    return MappingProxyType(
+        {key: fitted(tomllib.loads(file.read_text(encoding="utf-8"))) for key, file in named}
+    )
+
+
+def fitted(table: Mapping[str, Any]) -> Efficiencies:
+    """What a file says."""
+    return Efficiencies(
+        default=_efficiency(table["default"]),
+        dispatch_s=table["dispatch_s"],
+        low=table["low"],
+        high=table["high"],
+        basis=table["basis"],
+        classes={(entry["kind"], entry["part"]): _efficiency(entry) for entry in table["classes"]},
+    )
+
+
+def _efficiency(table: Mapping[str, Any]) -> Efficiency:
+    return Efficiency(
+        compute=table["compute"], bandwidth=table["bandwidth"], launch_s=table["launch_s"]
+    )

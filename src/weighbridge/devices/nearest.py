@@ -1,0 +1,99 @@
+"""Nearest: what a device that nobody measured takes over from one that somebody did.
+
+Shares of peaks and of bandwidth carry over where chips and memories are alike. So a class of kernels
+is taken from the measured device that is nearest, and that is first one of the same architecture, then one with
+the same kind of memory, then the one fewest generations away. Of products only a chip of the same compute capability
+tells more than the rule does. What differs within all that, power and the number
+of multiprocessors, is in the card and in `sustained`. A step is then further off than where it was measured,
+and its interval is wider by what leaving a device out costs (`python -m benchmarks truth unseen`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .catalogue import load
+from .device import Device
+from .efficiency import UNMEASURED, Efficiencies, Efficiency
+from .measured import measured
+from .sustained import PRODUCTS
+
+GENERATIONS = {
+    "maxwell": 0,
+    "pascal": 1,
+    "volta": 2,
+    "turing": 3,
+    "ampere-a100": 4,
+    "ampere": 4,
+    "ada": 5,
+    "hopper": 5,
+    "blackwell": 6,
+    "rtx-blackwell": 6,
+}
+"""NVIDIA's architectures in the order in which they came."""
+
+STACKED = frozenset({"volta", "ampere-a100", "hopper", "blackwell"})
+"""Architectures whose cards have stacked memory (HBM2 and later), which comes nearer to its nominal bandwidth."""
+
+WIDER = (0.85, 1.2)
+"""What the ends of an interval are multiplied by where a device's own times were not used."""
+
+
+def efficiencies(device: Device) -> Efficiencies:
+    """What is known of how near a device comes to its peaks."""
+    return taken_over(device, measured())
+
+
+def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencies:
+    """What was measured of the device, and of other classes what was of the nearest; `known` is by the device's key."""
+    own = known.get(device.key)
+    others = {
+        key: found
+        for key, found in known.items()
+        if key != device.key and load(key).backend == device.backend
+    }
+    order = sorted(others, key=lambda key: distance(device, load(key), others[key]))
+    classes: dict[tuple[str, str], Efficiency] = {}
+    for key in reversed(order):
+        same_chip = load(key).compute_capability == device.compute_capability
+        classes |= others[key].classes if same_chip else _ruled(others[key].classes)
+    if own is not None:
+        missing = {at: share for at, share in classes.items() if not own.fitted(at[0])}
+        return replace(own, classes={**missing, **own.classes})
+    if not order:
+        return UNMEASURED
+    found = others[order[0]]
+    lower, higher = WIDER
+    return replace(
+        found,
+        low=found.low * lower,
+        high=found.high * higher,
+        basis=f"scaled from {load(order[0]).name}, as {device.name} was not measured; interval widened",
+        classes=classes,
+    )
+
+
+def _ruled(classes: Mapping[tuple[str, str], Efficiency]) -> dict[tuple[str, str], Efficiency]:
+    """The classes of another chip: of its products nothing remains but the rule of `sustained`."""
+    return {
+        (kind, part): replace(share, compute=1.0) if kind in PRODUCTS else share
+        for (kind, part), share in classes.items()
+    }
+
+
+def distance(
+    device: Device, other: Device, found: Efficiencies
+) -> tuple[bool, bool, int, int, float]:
+    """How unlike a measured device is, what counts most in front; of two alike the one that more was measured of."""
+    generations = abs(
+        GENERATIONS.get(device.architecture, 0) - GENERATIONS.get(other.architecture, 0)
+    )
+    bandwidth = device.bandwidth_bytes_per_s or 0.0
+    return (
+        device.architecture != other.architecture,
+        (device.architecture in STACKED) != (other.architecture in STACKED),
+        generations,
+        -len(found.classes),
+        abs(bandwidth - (other.bandwidth_bytes_per_s or 0.0)),
+    )

@@ -1,0 +1,101 @@
+"""What a device that nobody measured takes over, and what was measured as it is read and written."""
+
+import tomllib
+from dataclasses import replace
+
+import pytest
+from benchmarks.fitting.neusight import plain_rule, settle, with_ada
+from benchmarks.fitting.writing import text
+
+from weighbridge.devices import (
+    UNMEASURED,
+    Efficiencies,
+    Efficiency,
+    efficiencies,
+    load,
+    measured,
+    reached,
+    taken_over,
+)
+from weighbridge.devices.measured import fitted
+
+
+def shares(bandwidth, compute=0.9, kinds=("matmul", "norm")):
+    share = Efficiency(compute=compute, bandwidth=bandwidth, launch_s=3e-6)
+    return Efficiencies(
+        default=share,
+        dispatch_s=7e-6,
+        low=0.8,
+        high=1.5,
+        basis="timed",
+        classes={(kind, "forward"): share for kind in kinds},
+    )
+
+
+KNOWN = {
+    "a100-40gb-pcie": shares(0.91),
+    "v100-32gb-pcie": shares(0.92),
+    "t4": shares(0.75),
+    "rtx-4090": shares(0.85, kinds=("matmul", "norm", "convolution")),
+}
+
+
+def test_a_device_takes_over_from_the_nearest_and_says_so():
+    # Hopper's neighbour in age is Ada, but its memory is stacked, as the A100's and the V100's: the younger of them
+    found = taken_over(load("h100-sxm"), KNOWN)
+    assert found.of("norm", "forward").bandwidth == 0.91
+    assert found.basis.startswith("scaled from A100 PCIe 40GB, as H100 SXM5 80GB was not measured")
+    assert found.low == pytest.approx(0.8 * 0.85)
+    assert found.high == pytest.approx(1.5 * 1.2)
+    # a class that only a farther device has comes from there
+    assert found.of("convolution", "forward").bandwidth == 0.85
+
+
+def test_what_products_reached_carries_over_to_the_same_chip_only():
+    assert taken_over(load("a100-80gb-pcie"), KNOWN).of("matmul", "forward").compute == 0.9
+    assert taken_over(load("h100-sxm"), KNOWN).of("matmul", "forward").compute == 1.0
+    assert taken_over(load("h100-sxm"), KNOWN).of("norm", "forward").compute == 0.9
+
+
+def test_architecture_counts_before_memory_and_memory_before_age():
+    assert taken_over(load("l40s"), KNOWN).of("norm", "forward").bandwidth == 0.85
+    assert taken_over(load("rtx-3090"), KNOWN).of("norm", "forward").bandwidth in (0.75, 0.85)
+    assert taken_over(load("p100"), KNOWN).of("norm", "forward").bandwidth == 0.75
+
+
+def test_a_measured_device_keeps_its_own_and_borrows_what_it_lacks():
+    found = taken_over(load("t4"), KNOWN)
+    assert found.basis == "timed"
+    assert (found.low, found.high) == (0.8, 1.5)
+    assert found.of("norm", "forward").bandwidth == 0.75
+    assert found.of("convolution", "forward").bandwidth == 0.85
+
+
+def test_without_a_device_like_it_nothing_is_taken_over():
+    assert taken_over(load("mi300x"), KNOWN) is UNMEASURED
+
+
+def test_every_file_is_of_a_card_and_in_bounds():
+    assert {"v100-32gb-pcie", "a100-40gb-pcie", "l4", "a40"} <= set(measured())
+    for key, found in measured().items():
+        assert load(key).key == key
+        assert found.low < 1 < found.high
+        for share in (found.default, *found.classes.values()):
+            assert 0.05 <= share.bandwidth <= 1
+            assert 0.05 <= share.compute <= 1.5
+        assert efficiencies(load(key)).basis == found.basis
+
+
+def test_what_is_written_is_read_again():
+    found = replace(shares(0.9), high=1.25)
+    assert fitted(tomllib.loads(text("t4", found))) == found
+
+
+def test_the_rule_is_found_again_in_what_it_says():
+    # six shares that a rule of 1.8 watts, 0.95 and 0.8 of the peak, and of 1.26 watts on Ada would leave
+    rule = with_ada(replace(plain_rule(1.8, 0.95), dual=0.8), 1.26)
+    cards = ("v100-32gb-pcie", "t4", "a100-40gb-pcie", "p4", "p100", "l4")
+    found = settle({card: reached(load(card), "float32", rule) for card in cards})
+    assert found.watts["turing"] == pytest.approx(1.8)
+    assert found.watts["ada"] == pytest.approx(1.26)
+    assert (found.wide, found.dual) == pytest.approx((0.95, 0.8))

@@ -13,14 +13,14 @@ from __future__ import annotations
 TYPE_CHECKING = False  # as in `typing`, which takes longer to import than all of this
 
 if TYPE_CHECKING:
-    from .api import ComparisonReport as ComparisonReport
     from .api import PaperReport as PaperReport
     from .api import Report as Report
-    from .api import compare as compare
     from .api import networks as networks
     from .api import operators as operators
     from .api import paper as paper
     from .api import weigh as weigh
+    from .comparing import ComparisonReport as ComparisonReport
+    from .comparing import compare as compare
     from .errors import NotationError as NotationError
     from .errors import ShapeError as ShapeError
     from .errors import StrictError as StrictError
@@ -48,10 +48,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "api": (
-        "ComparisonReport", "PaperReport", "Report",
-        "compare", "networks", "operators", "paper", "weigh",
-    ),
+    "api": ("PaperReport", "Report", "networks", "operators", "paper", "weigh"),
+    "comparing": ("ComparisonReport", "compare"),
     "errors": ("NotationError", "ShapeError", "StrictError", "UsageError", "WeighError"),
     "fitting": ("FitReport", "fit"),
     "ops.base": ("Cost",),

@@ -27,7 +27,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from ..analyses.memory.timeline import Round
-    from ..api import By, Choice, MemoryBy
+    from ..api import Choice, MemoryBy
+    from ..comparing import By
 
 
 @main.command(
@@ -132,7 +133,7 @@ def compare(
       weigh compare vgg16 googlenet resnet50 densenet121
       weigh compare googlenet --by module
     """
-    from ..api import compare as compare_models
+    from ..comparing import compare as compare_models
 
     check_output(output, text_of="", as_json=as_json)
     with progress(", ".join(models)):

@@ -329,7 +329,7 @@ def test_saving_takes_the_form_of_the_suffix(tmp_path, suffix):
     content = path.read_text(encoding="utf-8")
     begins = {
         ".json": report.to_json(), ".csv": report.to_csv(), ".md": report.to_markdown(),
-        ".tex": report.to_latex(), ".html": report.to_html(), ".txt": f"{report}\n",
+        ".tex": report.to_latex(), ".html": report.page(), ".txt": f"{report}\n",
     }  # fmt: skip
     assert content == begins[suffix.lower()]
     assert content.endswith("\n")

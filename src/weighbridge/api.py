@@ -538,8 +538,19 @@ class Report:
         return self._formed(".tex", choice)
 
     def to_html(self, **choice: Unpack[Choice]) -> str:
-        """The layers as an HTML page, whole in itself."""
+        """The layers as an HTML table, whole in itself."""
         return self._formed(".html", choice)
+
+    def page(self) -> str:
+        """The report as one file for a browser: figures, layers and memory, with knobs that recompute them.
+
+        Raises:
+            WeighError: Jinja2 is not installed, or the network cannot be built again.
+        """
+        from .pages import render
+
+        sheet = self.sheet(depth=self._depth(None, each=False), each=False)
+        return render(self.weighing, self._network, self._rooms, self.placed, self.times, sheet)
 
     def to_dataframe(self, **choice: Unpack[Choice]) -> DataFrame:
         """The layers as a pandas DataFrame, all levels unless a depth is given.
@@ -554,17 +565,19 @@ class Report:
     def save(self, path: str | Path, **choice: Unpack[Choice]) -> None:
         """Writes a file in the form that its suffix names: .json .csv .md .tex .html .txt.
 
+        .html is the page; where something is chosen that only a table has, it is the table.
+
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
         from .reports import files
 
-        files.save(
-            path,
-            json=self.to_json,
-            screen=lambda: self.screen(**choice),
-            formed=lambda suffix: self._formed(suffix, choice),
-        )
+        def formed(suffix: str) -> str:
+            if suffix == ".html" and not _of_a_table(choice):
+                return self.page()
+            return self._formed(suffix, choice)
+
+        files.save(path, json=self.to_json, screen=lambda: self.screen(**choice), formed=formed)
 
     def _formed(self, suffix: str, choice: Choice) -> str:
         from .reports import files
@@ -586,6 +599,14 @@ class Report:
         from .reports.layers import fitting_depth
 
         return fitting_depth(self.weighing, merge=not each)
+
+
+def _of_a_table(choice: Choice) -> bool:
+    """Whether something is chosen that only a table has: how deep, which columns, formulas, rows of what."""
+    usual: Choice = {
+        "depth": None, "each": False, "columns": None, "formulas": False, "by": "module",
+    }  # fmt: skip
+    return any(value != usual[name] for name, value in choice.items())  # type: ignore[literal-required]
 
 
 def _one(on: On, context: str | int | None, alloc_conf: str | None) -> Room:

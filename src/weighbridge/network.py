@@ -41,6 +41,11 @@ class Network:
         self._read: dict[str, Program] = {}
 
     @property
+    def given(self) -> str | None:
+        """The name that it was asked for by; None for an object."""
+        return self._model if isinstance(self._model, str) else None
+
+    @property
     def fixed(self) -> bool:
         """Whether this is a Program, which has one workload and no other."""
         return isinstance(self._model, Program)

@@ -134,6 +134,13 @@ class Weighing:
 
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract."""
+        counts = self.counts()
+        held = counts["memory"]
+        assert isinstance(held, dict)
+        return {**counts, "memory": {**held, **self._steps()}}
+
+    def counts(self) -> dict[str, Json]:
+        """The contract without what happens over time: the peaks of the steps."""
         program, found = self.program, self.compute
         workload = program.workload
         params, held = self.parameters, self.space
@@ -208,7 +215,6 @@ class Weighing:
                     "per_sample_gradients_bytes": held.textbook.per_sample_gradients_bytes,
                     "summed_gradients_bytes": held.textbook.summed_gradients_bytes,
                 },
-                **self._steps(),
             },
             "layers": [self._layer(layer) for layer in self.layers()],
             "uncounted": [

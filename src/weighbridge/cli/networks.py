@@ -83,19 +83,20 @@ def model(
     views = {"--tree": tree, "--space": space, "--json": as_json, "--by operator": by == "operator"}
     check_views(views, {"--columns": columns is not None, "--formulas": formulas, "--each": each})
     check_output(output, text_of="--tree" if tree else "--space" if space else "", as_json=as_json)
-    with progress(model):
-        report = weigh(model, read_inputs(inputs), **place, **keywords(settings))
-        _ = report.placed  # works at it while it says so
-    look = look_of(output, width, color)
     choice: Choice = {"depth": depth, "columns": chosen, "formulas": formulas, "by": by}
     if each:
         choice["each"] = True
+    with progress(model):
+        report = weigh(model, read_inputs(inputs), **place, **keywords(settings))
+        _ = report.placed  # works at it while it says so
+        if output is not None and not (tree or space):
+            report.save(output, **choice)
+            return
+    look = look_of(output, width, color)
     if tree:
         deliver(report.tree(depth=depth, **look), output)
     elif space:
         deliver(report.space_screen(**look), output)
-    elif output is not None:
-        report.save(output, **choice)
     elif as_json:
         deliver(report.to_json())
     else:

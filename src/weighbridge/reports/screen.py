@@ -106,15 +106,22 @@ def step(weighing: Weighing) -> str:
 
 def facts(weighing: Weighing, *, width: int | None = None) -> tuple[Line, ...]:
     """Parameters and operations by phase, each with its unit."""
+    return tuple(
+        line
+        for label, text in named_facts(weighing)
+        for line in labelled(f"  {label:<12}", text, width=width)
+    )
+
+
+def named_facts(weighing: Weighing) -> tuple[tuple[str, str], ...]:
+    """The facts by name."""
     found = weighing.compute
     rows = [("parameters", _parameters(weighing)), ("forward", _phase(weighing, "forward"))]
     if weighing.program.workload.training:
         rows.append(("backward", _phase(weighing, "backward")))
         rows.append(("update", _arithmetic(found.update)))
     rows.append(("arithmetic", f"{_arithmetic(found.forward)} (forward)"))
-    return tuple(
-        line for label, text in rows for line in labelled(f"  {label:<12}", text, width=width)
-    )
+    return tuple(rows)
 
 
 def footing(weighing: Weighing, *, width: int | None = None) -> tuple[Line, ...]:

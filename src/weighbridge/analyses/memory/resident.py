@@ -232,7 +232,7 @@ def fits(
     capacity = capacity_of(device)
     if not caches(device):
         return resident(known, device).answer == "fits"
-    outside = _outside(device)
+    outside = outside_of(device)
     if int(known.live_bytes * (1 + KERNELS[1])) + outside.high > capacity:
         return False
     return _ran_out(known, device, settings, capacity - outside.high, KERNELS[1]) is None
@@ -326,7 +326,7 @@ def _unlimited(loop: Loop, workspace_bytes: int, share: float) -> Replay:
 
 
 def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> Resident:
-    outside, capacity = _outside(device), device.capacity_bytes
+    outside, capacity = outside_of(device), device.capacity_bytes
     fewer, more = KERNELS
     answer: Answer | None = None
     failure: OutOfMemory | None = None
@@ -366,10 +366,7 @@ def _on_cuda(loop: Loop, device: Device, settings: AllocatorSettings | None) -> 
         answer=answer,
         out_of_memory=None if capacity is not None and outside.expected > capacity else failure,
         retries=played.stats.num_alloc_retries,
-        basis=(
-            f"tensors -{fewer:.0%} to +{more:.0%}, which holds {HELD}, replayed through PyTorch's "
-            "allocator; the context's range"
-        ),
+        basis=basis_of(device),
     )
 
 
@@ -391,7 +388,7 @@ def _most(loop: Loop) -> int:
 def _elsewhere(loop: Loop, device: Device) -> Resident:
     """A device without a cache, whose memory the process itself shares."""
     most = _most(loop)
-    outside, capacity = _outside(device), device.capacity_bytes
+    outside, capacity = outside_of(device), device.capacity_bytes
     total = _around(most) + outside
     answer: Answer | None = None
     if capacity is not None:
@@ -410,11 +407,22 @@ def _elsewhere(loop: Loop, device: Device) -> Resident:
         answer=answer,
         out_of_memory=None,
         retries=0,
-        basis=f"tensors -{KERNELS[0]:.0%} to +{KERNELS[1]:.0%}; beside them a process with PyTorch",
+        basis=basis_of(device),
     )
 
 
-def _outside(device: Device) -> Interval:
+def basis_of(device: Device) -> str:
+    """What an interval on the device rests on, in one sentence."""
+    fewer, more = KERNELS
+    if not caches(device):
+        return f"tensors -{fewer:.0%} to +{more:.0%}; beside them a process with PyTorch"
+    return (
+        f"tensors -{fewer:.0%} to +{more:.0%}, which holds {HELD}, replayed through PyTorch's "
+        "allocator; the context's range"
+    )
+
+
+def outside_of(device: Device) -> Interval:
     """What is taken beside tensors: a context on a GPU, the process itself elsewhere."""
     if device.context_bytes is not None:
         found = device.context_bytes

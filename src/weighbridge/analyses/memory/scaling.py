@@ -129,7 +129,7 @@ def _solved(
 ) -> list[tuple[int, int, int]]:
     """From three programs and their lifetimes each storage's bytes, and their first and second difference."""
     for program in programs[1:]:
-        _check_operators(programs[0], program)
+        check_operators(programs[0], program)
     differences = []
     for row in zip(*known, strict=True):
         if (
@@ -144,7 +144,12 @@ def _solved(
     return differences
 
 
-def _check_operators(one: Program, other: Program) -> None:
+def check_operators(one: Program, other: Program) -> None:
+    """Refuses programs that do not run the same operators.
+
+    Raises:
+        UnscalableError: they do not.
+    """
     if len(one.ops) != len(other.ops):
         raise UnscalableError(
             f"it runs {len(one.ops)} operators at one size and {len(other.ops)} at another"

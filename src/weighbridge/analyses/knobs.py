@@ -1,0 +1,451 @@
+"""Knobs: one step under every setting that a reader may turn to, so that nothing need be built again.
+
+A *position* is a workload (precision, optimizer, checkpointing) at every batch at once. A network runs the same
+operators whatever the batch, and every whole number about them (a count, a storage's bytes, an axis) is a
+polynomial of at most second degree in it. Programs at neighbouring batches give the polynomials exactly; one far away
+and the batch of 1 check them. Where they fail, the position is of the one batch that was asked for, and says why.
+
+Left out: settings that make another network of it (the image's size, the sequence's length).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from ..errors import WeighError
+from ..ops import optimizers, rule_of
+from ..program import Op, Program
+from ..workload import Checkpointing, Optimizer, Precision, Workload
+from .compute import Convention
+from .memory.checkpointing import repeated_blocks
+from .memory.scaling import UnscalableError, check_operators
+from .memory.timeline import Lifetime, held_as, lifetimes
+from .weighing import Json, Weighing
+
+Build = Callable[[Workload], Program]
+
+FAR = 256
+"""The batch at which polynomials are checked; four times the one that was asked for where that is more."""
+
+PRECISIONS: tuple[Precision, ...] = ("float32", "amp-bf16", "bf16")
+"""What most people train and infer in; fp16 takes the bytes of bf16, but for the scale of a loss."""
+
+OPTIMIZERS = ("sgd", "momentum", "adamw", "adafactor", "adam8bit")
+"""One of each amount of state that is in use: none, one number a weight, two, sums of rows and columns, two bytes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growing:
+    """Whole numbers as polynomials in the batch: their values at 0, and their first and second differences there.
+
+    At a batch b they are `zero + b * first + b * (b - 1) / 2 * second`.
+    """
+
+    zero: tuple[int | float, ...]
+    first: tuple[int, ...]
+    second: tuple[int, ...]
+
+    def at(self, batch: int) -> tuple[int | float, ...]:
+        """The numbers at a batch."""
+        pairs = batch * (batch - 1) // 2
+        columns = zip(self.zero, self.first, self.second, strict=True)
+        return tuple(v + batch * d + pairs * dd for v, d, dd in columns)
+
+    def cut(self, *lengths: int) -> tuple[Growing, ...]:
+        """The first so many numbers, the next so many, ..."""
+        found, start = [], 0
+        for length in lengths:
+            place = slice(start, start + length)
+            found.append(
+                Growing(zero=self.zero[place], first=self.first[place], second=self.second[place])
+            )
+            start += length
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Position:
+    """A step under one workload, at every batch from `smallest` to `largest`, None where there is no end.
+
+    `program` is the step at one of them. `contract` is its weighing as plain data, peaks left out, whose
+    numbers in the order in which they stand are `figures`. `lifetimes` are its storages, with their
+    `bytes`. `fixed` says why there is only one batch.
+    """
+
+    program: Program
+    smallest: int
+    largest: int | None
+    fixed: str | None
+    contract: dict[str, Json]
+    figures: Growing
+    lifetimes: tuple[Lifetime, ...]
+    bytes: Growing
+
+    @property
+    def workload(self) -> Workload:
+        return self.program.workload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """A position that the network cannot take, and why."""
+
+    workload: Workload
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knobs:
+    """The positions that a reader may turn to, the one that was asked for first."""
+
+    positions: tuple[Position, ...]
+    refused: tuple[Refused, ...]
+
+
+def knobs(build: Build, program: Program, *, convention: Convention = "macs") -> Knobs:
+    """Every position around the one of `program`, which `build` makes under its workload.
+
+    Raises:
+        WeighError: the network cannot be built again under the workload that it was built under.
+    """
+    asked = position(build, program.workload, convention=convention)
+    found, refused = [asked], []
+    steps = {_step(asked.workload): asked}
+    for workload in _workloads(program):
+        try:
+            like = steps.get(_step(workload))
+            turned = None if like is None else _updated(like, build(workload), convention)
+            if turned is None:
+                turned = position(build, workload, convention=convention)
+                steps.setdefault(_step(workload), turned)
+            found.append(turned)
+        except WeighError as error:
+            refused.append(Refused(workload=workload, why=error.message))
+    return Knobs(positions=tuple(found), refused=tuple(refused))
+
+
+def _step(workload: Workload) -> tuple[str, str, str]:
+    """What forward and backward depend on, of what the knobs turn: all but the rule of the update."""
+    return (workload.precision, workload.mode, workload.checkpointing)
+
+
+def _updated(like: Position, program: Program, convention: Convention) -> Position | None:
+    """The position with another rule of update: what forward and backward take grows as it does in `like`.
+
+    Updates are of parameters, which no batch makes larger. None where forward and backward are not the same after all.
+    """
+    snapshot = _Snapshot(program, convention)
+    figures, held = like.figures, like.bytes
+    grown = zip(
+        (*figures.zero, *held.zero),
+        (*figures.first, *held.first),
+        (*figures.second, *held.second),
+        strict=True,
+    )
+    growing = {
+        place: terms
+        for place, terms in zip(_places(like.contract, like.lifetimes), grown, strict=True)
+        if terms[1] or terms[2]
+    }
+    rows: list[tuple[int | float, int, int]] = []
+    for place, value in zip(
+        _places(snapshot.contract, snapshot.lifetimes), snapshot.numbers, strict=True
+    ):
+        rows.append(growing.pop(place, (value, 0, 0)))
+    if growing:
+        return None  # something that grows is not there
+    zero, first, second = zip(*rows, strict=True)
+    found = Growing(zero=zero, first=first, second=second)
+    if found.at(program.workload.batch) != snapshot.numbers:
+        return None
+    return snapshot.position(found, smallest=like.smallest, largest=like.largest, fixed=like.fixed)
+
+
+def _places(contract: Json, lives: Sequence[Lifetime]) -> Iterator[object]:
+    """A name for each number of a snapshot, the same in programs that differ in their update alone."""
+    yield from _paths(contract, ())
+    seen: Counter[object] = Counter()
+    for life in lives:
+        place = (life.birth, life.category, life.scope, life.maker)
+        seen[place] += 1
+        yield (*place, seen[place])
+
+
+def _paths(record: Json, path: tuple[str | int, ...]) -> Iterator[object]:
+    """Where each number of plain data stands, in the order of :func:`numbers`."""
+    if isinstance(record, dict | list):
+        entries = record.items() if isinstance(record, dict) else enumerate(record)
+        for name, value in entries:
+            yield from _paths(value, (*path, name))
+    elif isinstance(record, int | float) and not isinstance(record, bool):
+        yield path
+
+
+def position(build: Build, workload: Workload, *, convention: Convention = "macs") -> Position:
+    """The step under a workload at every batch; at its own alone where there are no polynomials.
+
+    Raises:
+        WeighError: the network cannot be built under the workload.
+    """
+    asked = _Snapshot(build(workload), convention)
+    try:
+        return _solved(
+            lambda batch: _Snapshot(build(replace(workload, batch=batch)), convention), asked
+        )
+    except WeighError as error:
+        return only(asked.program, error.message, convention=convention)
+
+
+def only(program: Program, why: str, *, convention: Convention = "macs") -> Position:
+    """The step at its own batch and no other."""
+    snapshot = _Snapshot(program, convention)
+    batch = program.workload.batch
+    return snapshot.position(constant(snapshot.numbers), smallest=batch, largest=batch, fixed=why)
+
+
+class _Snapshot:
+    """A program, and every number about it in one row."""
+
+    def __init__(self, program: Program, convention: Convention) -> None:
+        self.program = program
+        self.lifetimes = lifetimes(program)
+        self.contract = Weighing(program=program, convention=convention).counts()
+        self.figures = tuple(numbers(self.contract))
+        self.bytes = tuple(life.bytes for life in self.lifetimes)
+        self.numbers = (*self.figures, *self.bytes)
+
+    def check_like(self, other: _Snapshot) -> None:
+        """Refuses another batch's program that is not this one with other sizes.
+
+        Raises:
+            UnscalableError: operators, lifetimes, or what is said about them differ.
+        """
+        check_operators(self.program, other.program)
+        for one, two in zip(self.lifetimes, other.lifetimes, strict=True):
+            if _place(one) != _place(two):
+                raise UnscalableError(
+                    f"what {one.maker} makes lives longer at one batch than another"
+                )
+        if len(self.figures) != len(other.figures):
+            raise UnscalableError("its layers are others at one batch than at another")
+
+    def position(
+        self, found: Growing, *, smallest: int, largest: int | None, fixed: str | None
+    ) -> Position:
+        figures, held = found.cut(len(self.figures), len(self.bytes))
+        return Position(
+            program=self.program,
+            smallest=smallest,
+            largest=largest,
+            fixed=fixed,
+            contract=self.contract,
+            figures=figures,
+            lifetimes=self.lifetimes,
+            bytes=held,
+        )
+
+
+def _solved(at: Callable[[int], _Snapshot], asked: _Snapshot) -> Position:
+    """The polynomials of the snapshots that `at` takes, around the one that was asked for.
+
+    Raises:
+        UnscalableError: there are none that hold at the batch that was asked for and far away.
+        WeighError: the network cannot be built at those batches.
+    """
+    batch = asked.program.workload.batch
+
+    def row(size: int) -> Sequence[int | float]:
+        snapshot = asked if size == batch else at(size)
+        asked.check_like(snapshot)
+        return snapshot.numbers
+
+    found = solved(row, max(batch, 2))
+    try:
+        smallest = 1 if found.at(1) == row(1) else 2
+    except WeighError:
+        smallest = 2
+    if batch < smallest:
+        raise UnscalableError("a batch of 1 runs otherwise than larger ones")
+    return asked.position(found, smallest=smallest, largest=None, fixed=None)
+
+
+def solved(row: Callable[[int], Sequence[int | float]], start: int) -> Growing:
+    """The polynomials of the numbers that `row` gives at a batch, from `start` on, checked far away.
+
+    A batch of 1 is like no other, since its tensors lie in several orders at once: `start` is at least 2.
+
+    Raises:
+        UnscalableError: the numbers grow faster than with the square of the batch.
+        WeighError: `row` has none at one of those batches.
+    """
+    far = max(FAR, 4 * start)
+    one, two, distant = row(start), row(start + 1), tuple(row(far))
+    found = _curved(one, two, None, start)
+    if found.at(far) != distant:
+        found = _curved(one, two, row(start + 2), start)
+    if found.at(far) != distant:
+        raise UnscalableError("it grows faster than with the square of the batch")
+    return found
+
+
+def _curved(
+    one: Sequence[int | float],
+    two: Sequence[int | float],
+    three: Sequence[int | float] | None,
+    start: int,
+) -> Growing:
+    """From f(s), f(s+1), f(s+2): f(0) = f(s) - s d + s (s+1)/2 dd, and the first difference there is d - s dd.
+
+    Straight where the third is not known.
+    """
+    slope = tuple(int(b - a) for a, b in zip(one, two, strict=True))
+    second = (0,) * len(slope)
+    if three is not None:
+        second = tuple(int(c - b) - d for b, c, d in zip(two, three, slope, strict=True))
+    pairs = start * (start + 1) // 2
+    columns = tuple(zip(one, slope, second, strict=True))
+    return Growing(
+        zero=tuple(v - start * d + pairs * dd for v, d, dd in columns),
+        first=tuple(d - start * dd for _, d, dd in columns),
+        second=second,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sized:
+    """An operator at every batch: its operations, and the sizes that its formula has names for."""
+
+    operations: Growing
+    names: tuple[str, ...]
+    sizes: Growing
+
+
+def sized(
+    build: Build, program: Program, ops: Sequence[Op], *, convention: Convention = "macs"
+) -> tuple[Sized, ...]:
+    """Some operators of the program at every batch; at its own alone where there are no polynomials."""
+    places = {id(op): index for index, op in enumerate(program.ops)}
+    chosen = [places[id(op)] for op in ops]
+    names = [tuple(sizes_of(op)) for op in ops]
+
+    def of(other: Program) -> Sequence[int | float]:
+        weighing = Weighing(program=other, convention=convention)
+        row: list[int | float] = []
+        for index, known in zip(chosen, names, strict=True):
+            sizes = sizes_of(other.ops[index])
+            if tuple(sizes) != known:
+                raise UnscalableError("axes that are told apart at one batch are not at another")
+            row += [weighing.operations((other.ops[index],)), *sizes.values()]
+        return row
+
+    def at(batch: int) -> Sequence[int | float]:
+        other = build(replace(program.workload, batch=batch))
+        check_operators(program, other)
+        return of(other)
+
+    try:
+        found = solved(at, max(program.workload.batch, 2))
+    except WeighError:
+        found = constant(of(program))
+    pieces = iter(found.cut(*(length for known in names for length in (1, len(known)))))
+    return tuple(Sized(operations=next(pieces), names=known, sizes=next(pieces)) for known in names)
+
+
+def constant(row: Sequence[int | float]) -> Growing:
+    """Numbers that are the same at every batch."""
+    none = (0,) * len(row)
+    return Growing(zero=tuple(row), first=none, second=none)
+
+
+def numbers(record: Json) -> Iterator[int | float]:
+    """The numbers of plain data, in the order in which they stand."""
+    if isinstance(record, dict):
+        for value in record.values():
+            yield from numbers(value)
+    elif isinstance(record, list):
+        for value in record:
+            yield from numbers(value)
+    elif isinstance(record, int | float) and not isinstance(record, bool):
+        yield record
+
+
+def held_places(lives: Sequence[Lifetime]) -> Mapping[int, int]:
+    """From the place of an output that a loop still holds to the place of the output that it is."""
+    places = {life.storage: place for place, life in enumerate(lives)}
+    return {
+        place: places[held_as(life.storage)]
+        for place, life in enumerate(lives)
+        if life.category == "held"
+    }
+
+
+def _place(life: Lifetime) -> tuple[object, ...]:
+    return (life.storage, life.birth, life.first, life.death, life.category, len(life.shape))
+
+
+def _workloads(program: Program) -> Iterator[Workload]:
+    """The workloads around one: every precision, optimizer and checkpointing, with everything else as it is."""
+    asked = program.workload
+    seen = {key(asked)}
+    optimizer_names = (asked.optimizer, *map(optimizers.optimizer, OPTIMIZERS))
+    checkpointings: tuple[Checkpointing, ...] = (
+        ("none", "blocks") if repeated_blocks(program) else ("none",)
+    )
+    for precision in dict.fromkeys((asked.precision, *PRECISIONS)):
+        for optimizer in (None, *optimizer_names):
+            for checkpointing in checkpointings if optimizer is not None else ("none",):
+                if asked.dtype != "float32" and precision != asked.precision:
+                    continue  # parameters of another dtype were asked for
+                workload = _turned(asked, precision, optimizer, checkpointing)
+                if key(workload) not in seen:
+                    seen.add(key(workload))
+                    yield workload
+
+
+def _turned(
+    asked: Workload,
+    precision: Precision,
+    optimizer: Optimizer | None,
+    checkpointing: Checkpointing,
+) -> Workload:
+    if optimizer is None:
+        return replace(
+            asked,
+            mode="inference",
+            precision=precision,
+            optimizer=None,
+            checkpointing="none",
+            accumulation=1,
+            trained=(),
+            set_to_none=True,
+            per_sample_gradients=False,
+            input_gradient=False,
+        )
+    return replace(
+        asked,
+        mode="training",
+        precision=precision,
+        optimizer=optimizer,
+        checkpointing=checkpointing,
+        no_grad=True,
+    )
+
+
+def key(workload: Workload) -> tuple[str, str, str]:
+    """What tells positions apart: precision, optimizer ('' in inference), checkpointing."""
+    text = workload.optimizer.text if workload.optimizer else ""
+    return (workload.precision, text if workload.training else "", workload.checkpointing)
+
+
+def sizes_of(op: Op) -> Mapping[str, int]:
+    """The sizes of an operator's operands by the names that its formula has for them."""
+    rule = rule_of(op.kind)
+    found: dict[str, int] = {}
+    if rule is not None:
+        for names, tensor in zip(rule.axes(op), op.inputs, strict=True):
+            for name, size in zip(names, tensor.shape, strict=True):
+                if isinstance(name, str):
+                    found.setdefault(name, size)
+    return found

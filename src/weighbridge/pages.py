@@ -1,0 +1,126 @@
+"""Pages: a report as one file that recomputes itself when a knob is moved (`reports/page`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .analyses.knobs import Knobs, knobs, only, sized
+from .analyses.memory.fit import fit
+from .analyses.memory.largest import Placed, Room
+from .analyses.time.step import StepTime, Untimed
+from .analyses.weighing import Weighing
+from .devices import Device, load_all
+from .errors import WeighError
+from .network import Network
+from .program import Op, Program
+from .reports import page
+from .reports.formulas import Board, Written
+from .reports.page.record import Asked, Formulas, on, record
+from .reports.sheet import Sheet
+from .reports.side_by_side import sentences
+from .reports.time import sentence
+from .reports.verdict import between
+from .rooms import backend
+from .workload import Workload
+
+
+def render(
+    weighing: Weighing,
+    network: Network,
+    rooms: Sequence[Room],
+    placed: Sequence[Placed],
+    times: Sequence[StepTime | Untimed],
+    sheet: Sheet,
+) -> str:
+    """The page of a weighing, placed and timed on the devices of some rooms; `sheet` is its table."""
+    said = sentences(placed, times)
+    settings = any(room.settings is not None for room in rooms)
+    asked = Asked(
+        name=network.given or weighing.program.network,
+        rest=" ".join(_rest(weighing)),
+        devices=() if settings else _offered(weighing, rooms),
+        placed=bool(rooms) and not settings,
+        said=said if settings else (),
+        time=sentence(times[0], rooms[0].device) if times else "",
+        advice=_advice(weighing, network, rooms, placed),
+        formulas=_formulas(weighing, network),
+    )
+    found = record(weighing, _turned(weighing, network), asked)
+    return page.render(weighing, found, verdicts=said, sheet=sheet)
+
+
+def _turned(weighing: Weighing, network: Network) -> Knobs:
+    """What the knobs can be turned to; nothing where the network is a Program, which is one step."""
+    if network.fixed:
+        why = "this is one step as it ran, and cannot be built again"
+        alone = only(weighing.program, why, convention=weighing.convention)
+        return Knobs(positions=(alone,), refused=())
+    return knobs(network.program, weighing.program, convention=weighing.convention)
+
+
+def _offered(weighing: Weighing, rooms: Sequence[Room]) -> tuple[Device, ...]:
+    """The devices that were named, and every other on which the same kernels run, as far as their memory is known."""
+    named = tuple(room.device for room in rooms if room.device.capacity_bytes is not None)
+    kernels = weighing.program.workload.backend
+    others = (
+        device
+        for device in load_all()
+        if device.capacity_bytes is not None
+        and backend(device) == kernels
+        and on(device) not in set(map(on, named))
+    )
+    return (*named, *sorted(others, key=lambda device: device.name))
+
+
+def _advice(
+    weighing: Weighing, network: Network, rooms: Sequence[Room], placed: Sequence[Placed]
+) -> str:
+    """The first of what would make the step fit on the first device; nothing where it does."""
+    if not placed or network.fixed or placed[0].resident.answer in ("fits", None):
+        return ""
+    changes = fit(network.program, weighing.program.workload, rooms[0]).changes
+    if not changes or changes[0].resident.answer != "fits":
+        return "no change that is known here makes it fit"
+    best = changes[0]
+    note = f" ({best.note})" if best.note else ""
+    return f"makes it fit: {best.text}{note}, peak {between(best.resident.total)}"
+
+
+def _formulas(weighing: Weighing, network: Network) -> dict[str, Formulas]:
+    """The formulas of every layer that has one, at every batch where they are known to be."""
+    board = Board(weighing)
+    found = {layer.scope: board.formulas(layer) for layer in weighing.layers()}
+    lines: list[Written] = [line for shown, _ in found.values() for line in shown]
+    ops: list[Op] = [line.ops[0] for line in lines]
+
+    def build(workload: Workload) -> Program:
+        if network.fixed:
+            raise WeighError("one step as it ran")
+        return network.program(workload)
+
+    grown = iter(sized(build, weighing.program, ops, convention=weighing.convention))
+    return {
+        scope: Formulas(lines=tuple((line, next(grown)) for line in shown), rest=len(rest))
+        for scope, (shown, rest) in found.items()
+        if shown
+    }
+
+
+def _rest(weighing: Weighing) -> Iterator[str]:
+    """What the command is given beside what the knobs set."""
+    workload = weighing.program.workload
+    if weighing.convention != "macs":
+        yield f"--convention {weighing.convention}"
+    for option, asked in (
+        (f"--accumulate {workload.accumulation}", workload.accumulation > 1),
+        (f"--loss {workload.loss}", workload.loss != "auto"),
+        ("--keep-gradients", not workload.set_to_none),
+        ("--per-sample-gradients", workload.per_sample_gradients),
+        ("--input-gradient", workload.input_gradient),
+        ("--grad", not workload.no_grad),
+        ("--channels-last", workload.layout == "channels-last"),
+        ("--compile", workload.compiled),
+        *((f"--train-only {scope}", True) for scope in workload.trained),
+    ):
+        if asked:
+            yield option

@@ -1,0 +1,107 @@
+/**
+ * Export: the figures at the knobs' setting as JSON, the layers as CSV, Markdown or LaTeX, and the command for them.
+ */
+
+import { part } from "./elements.js";
+
+/** @typedef {import("./record.js").Head} Head */
+/** @typedef {import("./reading.js").Reading} Reading */
+
+const HEADINGS = ["layer", "kind", "output", "params"];
+
+/** @param {Head} head @param {Reading} reading @returns {string[][]} */
+function rows(head, reading) {
+  const { layers, network } = reading.contract;
+  const lines = layers
+    .filter((/** @type {any} */ layer) => layer.scope || layer.params || layer.operators)
+    .map((/** @type {any} */ layer) => [
+      layer.scope || network.name,
+      layer.kind,
+      layer.outputs.map((/** @type {number[]} */ shape) => shape.join("x")).join(" "),
+      String(layer.params),
+      String(layer.forward.operations),
+      String(layer.backward.operations),
+    ]);
+  return [[...HEADINGS, head.unit, `backward ${head.unit}`], ...lines];
+}
+
+/** @param {string} text */
+function csvCell(text) {
+  return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+}
+
+/** @param {string} text */
+function latexCell(text) {
+  return text.replace(/[&%$#_{}]/g, "\\$&").replaceAll("~", "\\textasciitilde{}").replaceAll("^", "\\textasciicircum{}");
+}
+
+/** @type {Record<string, (head: Head, reading: Reading) => string>} */
+const FORMS = {
+  json: (head, reading) => `${JSON.stringify(reading.contract, null, 2)}\n`,
+  csv: (head, reading) => `${rows(head, reading).map((row) => row.map(csvCell).join(",")).join("\n")}\n`,
+  md: (head, reading) => {
+    const [headings, ...lines] = rows(head, reading);
+    const rule = headings.map((_, place) => (place < 3 ? "---" : "---:"));
+    const cells = [headings, rule, ...lines.map((row) => row.map((text) => text.replaceAll("|", "\\|")))];
+    return `${cells.map((row) => `| ${row.join(" | ")} |`).join("\n")}\n`;
+  },
+  tex: (head, reading) => {
+    const [headings, ...lines] = rows(head, reading).map((row) => row.map(latexCell).join(" & "));
+    return `\\begin{tabular}{lllrrr}\n\\hline\n${headings} \\\\\n\\hline\n${lines.join(" \\\\\n")} \\\\\n\\hline\n\\end{tabular}\n`;
+  },
+};
+
+/** The command that prints the same figures. @param {Head} head @param {Reading} reading @returns {string} */
+export function command(head, reading) {
+  const { setting, device } = reading;
+  const { network, rest } = head.command;
+  const parts = ["weigh", network, `--batch ${setting.batch}`, head.positions[setting.entry].options, rest];
+  if (device && device.key) parts.push(`--on ${device.key}`);
+  return parts.filter(Boolean).join(" ");
+}
+
+export class Exports {
+  /** @param {Head} head */
+  constructor(head) {
+    /** @type {Reading|null} */
+    this.reading = null;
+    this.head = head;
+    for (const form of Object.keys(FORMS)) {
+      part(`export-${form}`).addEventListener("click", () => this.#save(form));
+    }
+    part("command-copy").addEventListener("click", () => this.#copy());
+  }
+
+  /** The figures in one of the forms. @param {string} form @returns {string} */
+  text(form) {
+    return this.reading ? FORMS[form](this.head, this.reading) : "";
+  }
+
+  /** @param {string} form */
+  #save(form) {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([this.text(form)], { type: "text/plain" }));
+    link.download = `${this.head.network}.${form}`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  async #copy() {
+    const shown = part("command");
+    const done = part("command-copied");
+    try {
+      await navigator.clipboard.writeText(shown.textContent ?? "");
+      done.textContent = "copied";
+    } catch {
+      getSelection()?.selectAllChildren(shown);
+      done.textContent = "selected: copy it with the keyboard";
+    }
+  }
+
+  /** @param {Reading} reading */
+  draw(reading) {
+    this.reading = reading;
+    part("command").textContent = command(this.head, reading);
+    part("command-copied").textContent = "";
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * The knobs: batch, training, precision, checkpointing, device.
+ */
+
+import { html, part } from "./elements.js";
+import { memory } from "./units.js";
+
+/** @typedef {import("./record.js").Head} Head */
+/** @typedef {import("./reading.js").Setting} Setting */
+
+/** The slider's steps for each doubling of the batch, and the largest batch that it reaches. */
+const STEPS = 8;
+const LARGEST = 16384;
+
+export class Knobs {
+  /** @param {Head} head @param {() => void} turned */
+  constructor(head, turned) {
+    this.head = head;
+    this.turned = turned;
+    this.batch = /** @type {HTMLInputElement} */ (part("knob-batch"));
+    this.slider = /** @type {HTMLInputElement} */ (part("knob-batch-slider"));
+    this.train = /** @type {HTMLSelectElement} */ (part("knob-train"));
+    this.precision = /** @type {HTMLSelectElement} */ (part("knob-precision"));
+    this.checkpointing = /** @type {HTMLSelectElement} */ (part("knob-checkpoint"));
+    this.device = /** @type {HTMLSelectElement} */ (part("knob-device"));
+    const unique = (/** @type {string[]} */ values) => [...new Set(values)];
+    fill(this.train, unique(head.positions.map((each) => each.optimizer)), (text) => text || "inference");
+    fill(this.precision, unique(head.positions.map((each) => each.precision)), (text) => text);
+    fill(this.checkpointing, unique(head.positions.map((each) => each.checkpointing)), (text) => text);
+    this.device.append(html("option", { value: "-1" }, "none"));
+    head.devices.forEach((device, place) => {
+      const size = memory(device.capacity);
+      const name = device.name.includes(size) ? device.name : `${device.name} (${size})`;
+      this.device.append(html("option", { value: place }, name));
+    });
+    this.slider.max = String(STEPS * Math.log2(LARGEST));
+    this.slider.addEventListener("input", () => {
+      this.batch.value = String(Math.max(Math.round(2 ** (Number(this.slider.value) / STEPS)), this.#entry().smallest));
+      turned();
+    });
+    this.batch.addEventListener("input", () => this.batch.checkValidity() && turned());
+    for (const knob of [this.train, this.precision, this.checkpointing, this.device]) {
+      knob.addEventListener("input", turned);
+    }
+    part("knob-reset").addEventListener("click", () => {
+      this.reset();
+      turned();
+    });
+    this.reset();
+  }
+
+  /** Back to what was asked for when the page was made. */
+  reset() {
+    const [asked] = this.head.positions;
+    this.train.value = asked.optimizer;
+    this.precision.value = asked.precision;
+    this.checkpointing.value = asked.checkpointing;
+    this.batch.value = String(this.head.batch);
+    this.device.value = String(this.head.devices.findIndex((device) => device.key === this.head.device));
+  }
+
+  #entry() {
+    return this.head.positions[this.#place()];
+  }
+
+  /** The position of the knobs; checkpointing goes back where the rest has none. */
+  #place() {
+    const like = (/** @type {string} */ checkpointing) =>
+      this.head.positions.findIndex(
+        (each) =>
+          each.optimizer === this.train.value && each.precision === this.precision.value && each.checkpointing === checkpointing,
+      );
+    const exact = like(this.checkpointing.value);
+    if (exact >= 0) return exact;
+    const plain = like("none");
+    return plain >= 0 ? plain : 0;
+  }
+
+  /** @returns {Setting} */
+  setting() {
+    const entry = this.#place();
+    const { smallest, largest, fixed, checkpointing, optimizer, precision } = this.head.positions[entry];
+    this.checkpointing.value = checkpointing;
+    this.train.value = optimizer;
+    this.precision.value = precision;
+    for (const option of this.checkpointing.options) {
+      option.disabled = !this.head.positions.some(
+        (each) => each.optimizer === optimizer && each.precision === precision && each.checkpointing === option.value,
+      );
+    }
+    this.batch.min = String(smallest);
+    this.batch.max = String(largest ?? 2 ** 20);
+    this.batch.disabled = this.slider.disabled = fixed !== null;
+    const asked = Math.round(Number(this.batch.value)) || smallest;
+    const batch = Math.min(Math.max(asked, smallest), largest ?? 2 ** 20);
+    if (batch !== Number(this.batch.value)) this.batch.value = String(batch);
+    this.slider.value = String(STEPS * Math.log2(batch));
+    part("knob-note").textContent = fixed === null ? "" : `one batch only: ${fixed}`;
+    return { entry, batch, device: Number(this.device.value) };
+  }
+}
+
+/** @param {HTMLSelectElement} select @param {string[]} values @param {(value: string) => string} named */
+function fill(select, values, named) {
+  select.append(...values.map((value) => html("option", { value }, named(value))));
+  select.disabled = values.length < 2;
+}

@@ -1,0 +1,70 @@
+/**
+ * Puts the page together: the knobs say what is read, and a reading is drawn by every part.
+ */
+
+import { Curve } from "./curve.js";
+import { part } from "./elements.js";
+import { Exports } from "./exports.js";
+import { drawFigures, drawPeak, drawVerdict } from "./figures.js";
+import { Icicle } from "./icicle.js";
+import { Knobs } from "./knobs.js";
+import { read } from "./reading.js";
+import { readHead } from "./record.js";
+import { LayerTree } from "./tree.js";
+import { count, integer, memory, percent, plural } from "./units.js";
+
+/** @typedef {import("./record.js").Head} Head */
+/** @typedef {import("./reading.js").Reading} Reading */
+
+const head = readHead();
+const choose = (/** @type {string} */ scope) => layers.select(scope, false);
+const layers = new LayerTree(head, (scope) => {
+  icicle.selected = scope;
+  if (layers.root) icicle.draw(layers.root);
+});
+const curve = new Curve(head, choose);
+const icicle = new Icicle(choose);
+const exports = new Exports(head);
+const knobs = new Knobs(head, () => void turn());
+
+/** The latest turn of a knob: an earlier one that is still unpacking is not drawn. */
+let latest = 0;
+
+async function turn() {
+  const began = performance.now();
+  latest += 1;
+  const mine = latest;
+  const reading = await read(head, knobs.setting());
+  if (mine !== latest) return;
+  draw(reading);
+  document.documentElement.dataset.turned = String(mine);
+  document.documentElement.dataset.milliseconds = (performance.now() - began).toFixed(1);
+}
+
+/** @param {Reading} reading */
+function draw(reading) {
+  drawVerdict(head, reading);
+  drawFigures(head, reading);
+  drawPeak(head, reading);
+  icicle.draw(layers.draw(reading));
+  curve.draw(reading);
+  exports.draw(reading);
+  drawCoverage(reading);
+}
+
+/** @param {Reading} reading */
+function drawCoverage(reading) {
+  const { compute, workload } = reading.contract;
+  const given = workload.inputs
+    .filter((/** @type {any} */ input) => input.name !== "targets")
+    .map((/** @type {any} */ input) => `${input.name ?? "input"} ${input.shape.join(" x ") || "scalar"} ${input.dtype}`);
+  part("coverage").textContent =
+    `${integer(compute.counted)} of ${plural(compute.operators, "operator")} counted · ` +
+    `${head.convention_text} · ${given.join(", ")}`;
+}
+
+document.documentElement.classList.add("live");
+/** What tests ask the page for. */
+const asked = { text: (/** @type {string} */ form) => exports.text(form), count, memory, percent };
+Object.assign(window, { weighbridge: asked });
+await turn();

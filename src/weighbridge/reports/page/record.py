@@ -1,0 +1,234 @@
+"""The record that a page carries: what the analyses found, in the form that its program reads.
+
+The head is plain JSON. A position of the knobs is packed apart from it, deflated and in base64, and unpacked when a
+reader turns to it. Texts that all positions use stand in one table.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import zlib
+from base64 import b64encode
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ...analyses.knobs import Growing, Knobs, Position, Sized, held_places, key
+from ...analyses.memory.largest import LIMIT
+from ...analyses.memory.resident import BLAS_HANDLES, KERNELS, STAYS, basis_of, caches, outside_of
+from ...analyses.memory.timeline import CATEGORIES
+from ...analyses.weighing import Json, Weighing
+from ...devices import Device, load, names
+from ...ops import optimizers
+from ...program import PHASES
+from ...workload import Workload
+from ..formulas import Written
+from ..memory import NAMES
+from ..screen import COUNTS
+
+
+class Texts:
+    """A table of texts, each once."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, int] = {}
+
+    def place(self, text: str) -> int:
+        return self._places.setdefault(text, len(self._places))
+
+    @property
+    def all(self) -> list[Json]:
+        return list(self._places)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the page was asked for beside the network: the name that a user gives it, devices, and formulas.
+
+    `devices` are those to choose from, the one that is chosen first where `placed`. `rest` is what the command is
+    given that no knob sets. `said` is a verdict that the page cannot work out anew, `time` says how long the step takes as it
+    was asked for, and `advice` what makes it fit.
+    """
+
+    name: str
+    rest: str
+    devices: tuple[Device, ...]
+    placed: bool
+    said: tuple[str, ...]
+    time: str
+    advice: str
+    formulas: Mapping[str, Formulas]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formulas:
+    """The formulas of a layer, each with how often it occurs and its operator at every batch; `rest` are not shown."""
+
+    lines: tuple[tuple[Written, Sized], ...]
+    rest: int
+
+
+def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
+    """Everything that the page's program reads."""
+    program = weighing.program
+    texts = Texts()
+    entries: list[Json] = [_entry(position, texts) for position in knobs.positions]
+    margins: dict[str, Json] = {
+        "fewer": KERNELS[0],
+        "more": KERNELS[1],
+        "handles": BLAS_HANDLES,
+        "limit": LIMIT,
+    }
+    return {
+        "network": program.network,
+        "batch": program.workload.batch,
+        "convention": weighing.convention,
+        "convention_text": COUNTS.get(weighing.convention, "1 MAC = 2 FLOPs"),
+        "unit": weighing.unit,
+        "names": texts.all,
+        "categories": [*CATEGORIES],
+        "category_names": {str(category): name for category, name in NAMES.items()},
+        "phases": [*PHASES],
+        "stays": [category for category in CATEGORIES if category in STAYS],
+        "positions": entries,
+        "devices": [_device(device) for device in asked.devices],
+        "device": on(asked.devices[0]) if asked.placed else None,
+        "margins": margins,
+        "said": list(asked.said),
+        "time": asked.time,
+        "advice": asked.advice,
+        "command": {"network": shlex.quote(asked.name), "rest": asked.rest},
+        "formulas": {scope: _formulas(found) for scope, found in asked.formulas.items()},
+        "details": {module.scope: module.detail for module in program.modules if module.detail},
+    }
+
+
+def _entry(position: Position, texts: Texts) -> dict[str, Json]:
+    precision, optimizer, checkpointing = key(position.workload)
+    return {
+        "precision": precision,
+        "optimizer": optimizer,
+        "checkpointing": checkpointing,
+        "options": " ".join(_options(position.workload)),
+        "smallest": position.smallest,
+        "largest": position.largest,
+        "fixed": position.fixed,
+        "packed": _packed(_position(position, texts)),
+    }
+
+
+def _position(position: Position, texts: Texts) -> dict[str, Json]:
+    lives, ops = position.lifetimes, position.program.ops
+    phases = {phase: place for place, phase in enumerate(PHASES)}
+    categories = {category: place for place, category in enumerate(CATEGORIES)}
+    held = held_places(lives)
+    return {
+        "contract": _emptied(position.contract),
+        "figures": _growing(position.figures),
+        "lives": {
+            "bytes": _growing(position.bytes),
+            "birth": [life.birth for life in lives],
+            "first": [life.first for life in lives],
+            "death": [life.death for life in lives],
+            "category": [categories[life.category] for life in lives],
+            "scope": [texts.place(life.scope) for life in lives],
+            "maker": [texts.place(life.maker) for life in lives],
+            "held": [[place, of] for place, of in held.items()],
+        },
+        "ops": {
+            "name": [texts.place(op.name) for op in ops],
+            "scope": [texts.place(op.scope) for op in ops],
+            "phase": [phases[op.phase] for op in ops],
+        },
+    }
+
+
+def _emptied(template: Json) -> Json:
+    """Plain data without its numbers, which are polynomials: a 0 stands for each."""
+    if isinstance(template, dict):
+        return {name: _emptied(value) for name, value in template.items()}
+    if isinstance(template, list):
+        return [_emptied(value) for value in template]
+    if isinstance(template, int | float) and not isinstance(template, bool):
+        return 0
+    return template
+
+
+def _growing(growing: Growing) -> dict[str, Json]:
+    return {
+        "zero": list(growing.zero),
+        "first": list(growing.first),
+        "second": [[place, value] for place, value in enumerate(growing.second) if value],
+    }
+
+
+def _packed(record: Mapping[str, Json]) -> str:
+    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
+    return b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def _formulas(found: Formulas) -> dict[str, Json]:
+    return {
+        "lines": [
+            {
+                "times": len(written.ops),
+                "text": written.text,
+                "value": _growing(sized.operations),
+                "names": [name for name in sized.names if name in written.sizes],
+                "sizes": _growing(_chosen(sized, written)),
+            }
+            for written, sized in found.lines
+        ],
+        "rest": found.rest,
+    }
+
+
+def _chosen(sized: Sized, written: Written) -> Growing:
+    """The sizes that stand in the formula."""
+    kept = [place for place, name in enumerate(sized.names) if name in written.sizes]
+    grown = sized.sizes
+    return Growing(
+        zero=tuple(grown.zero[place] for place in kept),
+        first=tuple(grown.first[place] for place in kept),
+        second=tuple(grown.second[place] for place in kept),
+    )
+
+
+def _device(device: Device) -> dict[str, Json]:
+    outside = outside_of(device)
+    return {
+        "key": on(device),
+        "name": device.name,
+        "capacity": device.capacity_bytes,
+        "outside": [outside.low, outside.expected, outside.high],
+        "cached": caches(device),
+        "basis": basis_of(device),
+        "workspace": device.cublas_workspace_bytes or 0,
+    }
+
+
+def on(device: Device) -> str:
+    """What `--on` is given for a device: its key, the size that it was bought with, or a size alone."""
+    if device.key in names() and load(device.key).memory_bytes == device.memory_bytes:
+        return device.key
+    size = f"{(device.capacity_bytes or 0) / 2**20:g}MiB"
+    return f"{device.key}:{size}" if device.key else size
+
+
+def _options(workload: Workload) -> Iterator[str]:
+    """What the command is given for what the knobs set, the batch apart."""
+    chosen = workload.optimizer
+    if chosen is not None:
+        yield f"--train {shlex.quote(chosen.name)}"
+        for setting in ("momentum", "weight_decay"):
+            value = chosen.settings.get(setting)
+            if value and value != optimizers.UPDATES[chosen.name].defaults.get(setting):
+                yield f"--{setting.replace('_', '-')} {value:g}"
+        if chosen.settings.get("nesterov"):
+            yield "--nesterov"
+        if chosen.implementation != "auto":
+            yield f"--optimizer-implementation {chosen.implementation}"
+    if workload.precision != "float32":
+        yield f"--precision {workload.precision}"
+    if workload.checkpointing != "none":
+        yield f"--checkpoint {workload.checkpointing}"

@@ -1,0 +1,176 @@
+"""Knobs: polynomials in the batch are exact, checked, and refused where there are none."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from weighbridge import layers
+from weighbridge.analyses import knobs
+from weighbridge.analyses.memory.scaling import UnscalableError
+from weighbridge.analyses.memory.timeline import lifetimes
+from weighbridge.analyses.weighing import Weighing
+from weighbridge.builder import Builder
+from weighbridge.errors import WeighError
+from weighbridge.network import Network
+from weighbridge.workload import Optimizer, Workload
+
+TRAINING = Workload(mode="training", batch=4, optimizer=Optimizer(name="sgd"))
+
+
+def perceptron(workload, *, outputs=3, name="fc"):
+    net = Builder(workload)
+    x = net.input((workload.batch, 5))
+    x = layers.linear(net, x, name, outputs)
+    return net.build(network="perceptron", source="test", frontend="builder", outputs=(x,))
+
+
+def of(network, **settings):
+    found = Network(network)
+    return found.program(found.workload(settings)), found.program
+
+
+def test_a_straight_line_and_a_parabola_by_hand():
+    # 7 + 2 b, and 1 + b + 3 b^2: 5, 15, 31 at 1, 2, 3
+    found = knobs.solved(lambda b: (7 + 2 * b, 1 + b + 3 * b * b), 2)
+    assert found.zero == (7, 1)
+    assert found.first == (2, 4)  # from 1 at 0 to 5 at 1
+    assert found.second == (0, 6)
+    assert found.at(1) == (9, 5)
+    assert found.at(1000) == (2007, 3001001)
+
+
+def test_a_cube_is_refused():
+    with pytest.raises(UnscalableError, match="grows faster than with the square of the batch"):
+        knobs.solved(lambda b: (b**3,), 2)
+
+
+def test_a_position_is_the_step_at_every_batch():
+    program, build = of("resnet18", train="momentum", batch=3)
+    found = knobs.position(build, program.workload)
+    assert (found.smallest, found.largest, found.fixed) == (1, None, None)
+    for batch in (1, 2, 50):
+        other = build(replace(program.workload, batch=batch))
+        assert found.bytes.at(batch) == tuple(life.bytes for life in lifetimes(other))
+        counts = tuple(knobs.numbers(Weighing(program=other).counts()))
+        assert found.figures.at(batch) == counts
+
+
+def test_another_update_is_not_solved_again_and_is_as_if_it_were():
+    program, build = of("lenet5", train="sgd", batch=4)
+    turned = knobs.knobs(build, program)
+    for position in turned.positions:
+        alone = knobs.position(build, position.workload)
+        assert position.figures == alone.figures, knobs.key(position.workload)
+        assert position.bytes == alone.bytes, knobs.key(position.workload)
+        assert position.smallest == alone.smallest
+    optimizers = {knobs.key(position.workload)[1] for position in turned.positions}
+    assert {"", "sgd", "sgd momentum 0.9", "adamw weight_decay 0.01", "adam8bit"} <= optimizers
+
+
+def test_the_position_that_was_asked_for_is_first_and_there_once():
+    program, build = of("resnet18", train="adamw", precision="amp-bf16", batch=2)
+    keys = [knobs.key(position.workload) for position in knobs.knobs(build, program).positions]
+    assert keys[0] == ("amp-bf16", "adamw weight_decay 0.01", "none")
+    assert len(keys) == len(set(keys))
+    assert ("float32", "", "none") in keys
+    assert ("bf16", "sgd", "blocks") in keys
+
+
+def test_a_dtype_that_was_asked_for_stays():
+    program, build = of("lenet5", dtype="float64")
+    found = knobs.knobs(build, program)
+    assert {knobs.key(position.workload)[0] for position in found.positions} == {
+        program.workload.precision
+    }
+
+
+def test_what_the_network_cannot_take_is_refused_by_name():
+    program, build = of("lenet5", train="sgd", batch=2)
+
+    def no_mixed_precision(workload):
+        if workload.autocast:
+            raise WeighError("no autocast here")
+        return build(workload)
+
+    found = knobs.knobs(no_mixed_precision, program)
+    assert {knobs.key(one.workload)[0] for one in found.refused} == {"amp-bf16"}
+    assert {one.why for one in found.refused} == {"no autocast here"}
+
+
+def with_one_more_module(workload):
+    program = perceptron(workload)
+    spare = replace(program.modules[-1], scope="spare")
+    modules = (*program.modules, spare) if workload.batch == 5 else program.modules
+    return replace(program, modules=modules)
+
+
+def with_a_longer_life(workload):
+    program = perceptron(workload)
+    lasting = tuple(replace(storage, death=None) for storage in program.storages)
+    return replace(program, storages=lasting) if workload.batch == 5 else program
+
+
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [
+        (lambda workload: perceptron(workload, outputs=workload.batch**3), "square of the batch"),
+        (
+            lambda workload: perceptron(workload, name=f"fc{workload.batch}"),
+            "where it runs transpose in fc4 at one size, it runs transpose in fc5",
+        ),
+        (with_one_more_module, "its layers are others at one batch than at another"),
+        (with_a_longer_life, "lives longer at one batch than another"),
+    ],
+)
+def test_a_step_without_polynomials_is_of_one_batch(build, why):
+    program = build(TRAINING)
+    found = knobs.position(build, TRAINING)
+    assert (found.smallest, found.largest) == (4, 4)
+    assert found.fixed is not None
+    assert why in found.fixed
+    assert found.bytes.at(4) == tuple(life.bytes for life in lifetimes(program))
+
+
+def test_a_batch_of_one_that_runs_otherwise_is_left_out():
+    def build(workload):
+        return perceptron(workload, name="one" if workload.batch == 1 else "fc")
+
+    assert knobs.position(build, TRAINING).smallest == 2
+    alone = knobs.position(build, replace(TRAINING, batch=1))
+    assert alone.fixed is not None
+    assert (alone.smallest, alone.largest) == (1, 1)
+
+
+def test_operators_are_sized_at_every_batch():
+    program = perceptron(TRAINING)
+    linear = next(op for op in program.ops if op.kind == "matmul")
+    (found,) = knobs.sized(perceptron, program, (linear,))
+    # B samples of 5 numbers to 3: 15 B multiply-accumulates
+    assert found.operations.at(10) == (150,)
+    assert dict(zip(found.names, found.sizes.at(10), strict=True))["B"] == 10
+
+
+def test_an_operator_is_of_one_batch_where_it_cannot_be_built_again():
+    program = perceptron(TRAINING)
+
+    def build(workload):
+        raise WeighError("one step as it ran")
+
+    linear = next(op for op in program.ops if op.kind == "matmul")
+    (found,) = knobs.sized(build, program, (linear,))
+    assert found.operations.at(4) == found.operations.at(5) == (60,)
+
+
+def test_axes_that_get_another_name_at_another_batch_are_of_one_batch():
+    def build(workload):
+        net = Builder(workload)
+        x = net.input((workload.batch, workload.batch - 3))  # one column at 4, which has no name
+        x = layers.activation(net, x, "relu")
+        return net.build(network="narrow", source="test", frontend="builder", outputs=(x,))
+
+    workload = Workload(batch=4)
+    program = build(workload)
+    (found,) = knobs.sized(build, program, (program.ops[0],))
+    assert found.sizes.at(4) == found.sizes.at(5)

@@ -183,7 +183,15 @@ def test_a_batch_that_does_not_fit_is_accumulated_and_priced():
     assert found.cost is not None
     assert f"a batch of 1,024 does not fit; the largest that does is {found.largest}" in screen
     assert "micro-batches of" in screen
-    assert "batch normalisation sees a micro-batch alone" in screen
+    assert "batch normalisation, if there is any, sees a micro-batch alone" in screen
+
+
+def test_times_whose_intervals_overlap_are_told():
+    # the same network twice, for an epoch more and for a hundred times as many
+    near = run(["resnet18:90", "resnet18:91"], on="a100-80gb", dataset=1000, batch=8)
+    assert "though the interval of resnet18 overlaps its own" in str(near)
+    far = run(["resnet18:90", "resnet18:9000"], on="a100-80gb", dataset=1000, batch=8)
+    assert "overlaps" not in str(far)
 
 
 def test_no_batch_fits():
@@ -277,8 +285,13 @@ def test_a_network_whose_inputs_nobody_says_is_refused(tmp_path):
 # -- where ----------------------------------------------------------------------------------------------
 
 
-def test_the_verdict_of_a_device_that_is_named():
-    found = where("resnet50", on="all", train="adamw", batch=64)
+@pytest.fixture(scope="module")
+def everywhere():
+    return where("resnet50", on="all", train="adamw", batch=64)
+
+
+def test_the_verdict_of_the_catalogue(everywhere):
+    found = everywhere
     assert found.verdict.startswith("needs a GPU with at least ")
     assert "cheapest to rent is" in found.verdict
     assert "a million samples" in found.verdict

@@ -11,6 +11,7 @@ from weighbridge.analyses.memory.resident import Loop
 from weighbridge.analyses.memory.timeline import lifetimes
 from weighbridge.analyses.run import (
     Accuracy,
+    Beaten,
     Pace,
     Run,
     Schedule,
@@ -193,6 +194,16 @@ def test_cost_is_the_price_of_the_whole_instance_for_the_time():
     assert by_hand("deep", epoch_s=1.0, epochs=1, device=CARD, terms=agreed()).cost is None
 
 
+def test_energy_and_cost_are_of_the_predicted_time():
+    build, asked = network(dataset=1000, batch=256)
+    eight = agreed(instance(8.0, count=8))  # all of them are rented, for one that is used
+    found = run_on(build, asked, Room(device=CARD), eight, network="net", epochs=1)
+    assert found.total is not None
+    assert found.total.high > found.total.value
+    assert found.energy_j == pytest.approx(450 * found.total.value)
+    assert found.cost == pytest.approx(8 * found.total.value / 3600)
+
+
 def test_prices_in_dollars_come_before_others():
     euros, dollars = instance(1.0, currency="EUR"), instance(2.0)
     assert to_rent((euros, dollars), CARD) == dollars
@@ -226,6 +237,16 @@ def test_an_update_an_epoch_takes_as_long_as_its_micro_steps_and_one_update():
     assert found.pace is not None
     assert found.epoch is not None
     assert found.epoch.value == pytest.approx(found.pace.step.value + 3 * found.pace.micro.value)
+
+
+def test_the_rate_of_accumulated_batches_is_that_of_all_their_steps():
+    build, asked = network(dataset=1000, batch=100, accumulate=5)
+    found = run_on(build, asked, Room(device=CARD), agreed(), network="net", epochs=1)
+    assert found.pace is not None
+    assert found.epoch is not None
+    # 10 steps of 100 samples, 2 of which update: as fast as 500 samples in one that does and four that do not
+    assert found.samples_per_s == pytest.approx(1000 / found.epoch.value)
+    assert found.pace.micro.value < found.pace.step.value
 
 
 def test_an_update_a_sample_is_a_step_of_one_sample():
@@ -326,6 +347,7 @@ def test_who_is_slower_and_no_more_accurate_is_beaten():
     (found,) = beaten(race([slow, fast, middle]).timed)
     # middle is slower than fast and better; slow is no better than either, and middle is the better of them
     assert (found.run, found.by) == (slow, middle)
+    assert beaten([fast, slow]) == (Beaten(run=slow, by=fast),)  # as accurate is no less accurate
     assert beaten([fast, entry("unknown", 2.0)]) == ()
     assert beaten([fast, entry("elsewhere", 2.0, top1=0.1, dataset="CIFAR-10")]) == ()
 

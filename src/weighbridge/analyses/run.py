@@ -133,7 +133,7 @@ class Run:
     `batch` is what was asked for; where it does not fit, `largest` is the largest that does (0: none) and the
     schedule has micro-batches of at most that. `workload` is one step as it runs; `resident` what that takes of
     the device. `epoch` may also be given by hand, with nothing else known. `unknown` says why a time is not
-    known. `rented` is the instance of the lowest price. `complete` is false where the network stopped half-way.
+    known, and `hints` what to do about it. `rented` is the instance of the lowest price. `complete` is false where the network stopped half-way.
     """
 
     network: str
@@ -147,6 +147,7 @@ class Run:
     epoch: Estimate | None = None
     epochs: float | None = None
     unknown: str = ""
+    hints: tuple[str, ...] = ()
     rented: Instance | None = None
     accuracy: Accuracy | None = None
     complete: bool = True
@@ -385,6 +386,7 @@ def placed(
         )
     found: Pace | None = None
     unknown = ""
+    hints: tuple[str, ...] = ()
     if resident.answer == "does not fit":
         unknown = "it does not fit"
     else:
@@ -393,7 +395,7 @@ def placed(
         except UsageError as error:  # what it takes of memory is known all the same
             if device.bandwidth_bytes_per_s is not None and not lenient:
                 raise
-            unknown = error.message
+            unknown, hints = error.message, error.hints
     return Run(
         network=network,
         device=device,
@@ -406,6 +408,7 @@ def placed(
         epoch=None if found is None or schedule is None else found.epoch(schedule),
         epochs=epochs,
         unknown=unknown,
+        hints=hints,
         rented=to_rent(terms.instances, device),
         accuracy=accuracy,
         complete=program.complete,

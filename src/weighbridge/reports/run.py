@@ -144,12 +144,12 @@ def notes(run: Run) -> Iterator[str]:
         if run.schedule is not None and run.workload is not None and run.workload.training:
             yield (
                 f"so {integer(run.schedule.accumulation)} micro-batches of {integer(run.schedule.batch)} go into "
-                "an update; batch normalisation sees a micro-batch alone"
+                "an update; batch normalisation, if there is any, sees a micro-batch alone"
             )
     if run.resident is not None and run.resident.answer == "too close to call":
         yield "too close to call: it may not fit"
     if run.resident is not None and run.pace is None:
-        yield f"its time is not known: {run.unknown}"
+        yield f"its time is not known: {'; '.join((run.unknown, *run.hints))}"
     if not run.complete:
         yield "the network stopped half-way: figures are of what ran, and lower bounds"
     if run.pace is not None and run.pace.uncounted:

@@ -72,6 +72,7 @@ def reason(found: Where) -> str:
 def further(found: Where) -> Iterator[str]:
     """What else there is to say: why not here, what renting would cost, and where it is fastest."""
     if found.runs_here is not None:
+        yield from found.runs_here.hints
         if found.cheapest is not None:
             yield _cheapest(found)
     else:

@@ -227,7 +227,7 @@ def test_forms_for_programs(tmp_path):
         "time (s),share (%),bound by"
     )
     assert first.startswith("convolution stem,1,27648,5952,4.645")
-    assert total.endswith(",100.0,memory traffic")
+    assert total.endswith(",100.0,memory")
     assert "Card: one step" in found._repr_html_()
     assert (
         repr(found) == f"<weighbridge.RooflineReport of {found.weighing.program.network} on Card>"

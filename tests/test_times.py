@@ -70,6 +70,20 @@ def test_the_verdict_says_how_long_a_step_takes():
     assert "basis of the time: by definition" in shown
 
 
+def test_an_epoch_where_the_data_set_is_known():
+    # 1,001 samples are 126 steps of 8: 126 * 208.2 us = 26.2 ms
+    shown = screen(batch=8, dataset=1001, on=CARD)
+    assert "38.4 k samples/s, an epoch ~26.2 ms; bound by" in shown
+    several = screen(batch=8, dataset=1001, on=[CARD, "24GiB"])
+    assert "samples/s an epoch bound by" in several
+    assert "38.4 k ~26.2 ms memory 100 %" in several
+    record = weighbridge.weigh(LINE, batch=8, dataset=1001, on=CARD).to_dict()["devices"][0]["time"]
+    assert record["epoch_s"] == pytest.approx(126 * 208.2e-6)
+    # several batches in an update: not every step has one (weigh run)
+    report = weighbridge.weigh(LINE, batch=8, train="sgd", accumulate=2, dataset=1001, on=CARD)
+    assert report.times[0].epoch is None
+
+
 def test_the_time_of_a_report_on_another_device():
     report = weighbridge.weigh(LINE, batch=8)
     found = report.time(CARD)
@@ -135,12 +149,12 @@ def test_several_devices_stand_side_by_side(monkeypatch):
     twice = replace(CARD, name="Twice, as fast", key="twice", bandwidth_bytes_per_s=20e9)
     shown = screen(batch=8, on=[CARD, twice, "24GiB"])
     assert (
-        "device fits? of peak largest batch a step between samples/s bound by Card fits 2.00 GiB"
+        "device fits? memory peak max batch a step between samples/s bound by Card fits 2.00 GiB"
         in shown
     )
     # at 20 GB/s the bytes take half as long, and still longer than the arithmetic
-    assert "~208 us 187 to 250 us 38.4 k memory traffic 100 % Twice fits" in shown
-    assert "~104 us 93.7 to 125 us 76.8 k memory traffic 100 % 24.0 GiB fits" in shown
+    assert "~208 us 187 to 250 us 38.4 k memory 100 % Twice fits" in shown
+    assert "~104 us 93.7 to 125 us 76.8 k memory 100 % 24.0 GiB fits" in shown
     assert "Card, Twice: time: by definition" in shown
     assert "24.0 GiB: no time of a step: nobody says how fast 24.0 GiB is" in shown
     # what memory rests on is the same for all, and said once
@@ -308,7 +322,7 @@ def test_the_screen_says_which_layers_wait_for_their_weights():
 def test_many_names_are_not_all_listed():
     assert listed(["a"]) == "a"
     assert listed(["a", "b", "c", "d"]) == "a, b, c and d"
-    assert listed(["a", "b", "c", "d", "e"]) == "a and 4 more"
+    assert listed(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def test_l13_fully_connected_layers_take_time_out_of_proportion_at_batch_1(monkeypatch):

@@ -23,7 +23,7 @@ from .sheet import (
     summed,
 )
 from .table import Line, Span, labelled, render
-from .time import LIMITS, grounds, sentence, waiting
+from .time import SHORT_LIMITS, grounds, sentence, waiting
 from .time import record as time_record
 from .verdict import indented
 
@@ -110,7 +110,7 @@ def piece_sheet(found: Roofline) -> Sheet:
     marks = {piece.name: mark for piece, mark in zip(drawn(found), LETTERS, strict=False)}
     time_unit, times = durations([piece.seconds for piece in found.pieces])
     parts = shares([round(piece.seconds * 1e15) for piece in found.pieces])
-    total = (*_figures(found.whole), summed(times), summed(parts), LIMITS[found.whole.bound])
+    total = (*_figures(found.whole), summed(times), summed(parts), SHORT_LIMITS[found.whole.bound])
     return Sheet(
         subject=found.by,
         columns=(
@@ -130,7 +130,7 @@ def piece_sheet(found: Roofline) -> Sheet:
             Row(
                 path=piece.name or found.time.program.network,
                 name=f"{marks.get(piece.name, ' ')} {piece.name or found.time.program.network}",
-                cells=(*_figures(piece), time, share, LIMITS[piece.bound]),
+                cells=(*_figures(piece), time, share, SHORT_LIMITS[piece.bound]),
             )
             for piece, time, share in zip(found.pieces, times, parts, strict=True)
         ),

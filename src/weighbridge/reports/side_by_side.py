@@ -10,7 +10,7 @@ from ..devices import Device
 from ..units import count, duration, durations, memory
 from .sheet import Cell, Column, Row, Sheet
 from .table import Line, plain, render
-from .time import LIMITS, bound, grounds, sentence
+from .time import SHORT_LIMITS, bound, grounds, sentence
 from .verdict import SHORT_ANSWERS, indented, verdict
 from .verdict import sentences as verdict_sentences
 
@@ -40,23 +40,25 @@ def sentences(placed: Sequence[Placed], times: Sequence[Timed]) -> tuple[str, ..
 
 def device_sheet(placed: Sequence[Placed], times: Sequence[Timed]) -> Sheet:
     """A row a device: whether the step fits, its peak, the largest batch, its time, and what that goes to."""
+    epochs = any(isinstance(time, StepTime) and time.epoch is not None for time in times)
     return Sheet(
         subject="device",
         columns=(
             Column(key="fits", title="fits?", align="left"),
-            Column(key="memory", title="of", rank=4),
+            Column(key="memory", title="memory", rank=4),
             Column(key="peak", title="peak"),
-            Column(key="batch", title="largest batch", rank=2),
+            Column(key="batch", title="max batch", rank=2),
             Column(key="step", title="a step"),
             Column(key="interval", title="between", rank=3),
-            Column(key="samples", title="samples/s"),
+            Column(key="samples", title="samples/s", rank=0 if not epochs else 2),
+            *([Column(key="epoch", title="an epoch")] if epochs else []),
             Column(key="bound", title="bound by", align="left", rank=1),
         ),
         rows=tuple(
             Row(
                 path=entry.resident.device.key or entry.resident.device.name,
                 name=short(entry.resident.device),
-                cells=(*_memory(entry), *_time(time)),
+                cells=(*_memory(entry), *_time(time, epochs)),
             )
             for entry, time in zip(placed, times, strict=True)
         ),
@@ -78,15 +80,17 @@ def _memory(placed: Placed) -> tuple[Cell, ...]:
     )
 
 
-def _time(time: Timed) -> tuple[Cell, ...]:
+def _time(time: Timed, epochs: bool) -> tuple[Cell, ...]:
+    """The time's cells, of which one is the epoch's where epochs are told."""
     if isinstance(time, Untimed):
-        return ("?", "", "?", "")
+        return ("?", "", "?", *(["?"] if epochs else []), "")
     found = time.seconds
     return (
         f"~{duration(found.value)}",
         durations(found.low, found.high),
         count(time.samples_per_s),
-        LIMITS["host"] if time.waits_for_host else bound(time),
+        *([] if time.epoch is None else [f"~{duration(time.epoch.value)}"]),
+        SHORT_LIMITS["host"] if time.waits_for_host else bound(time),
     )
 
 

@@ -20,6 +20,13 @@ LIMITS: Mapping[Limit, str] = {
     "host": "the host",
 }
 """What time goes to, as it is said."""
+SHORT_LIMITS: Mapping[Limit, str] = {
+    "compute": "arithmetic",
+    "memory": "memory",
+    "overhead": "launches",
+    "host": "the host",
+}
+"""The same in a column."""
 
 MOST_NAMES = 4
 """Layers that a sentence names."""
@@ -33,6 +40,8 @@ def sentence(time: StepTime | Untimed, asked: Device) -> str:
     if isinstance(time, Untimed):
         return f"no time of a step: {'; '.join((time.why, *time.hints))}"
     parts = [f"one step {about(time)}{stand_in(time, asked)}, {rate(time)}"]
+    if time.epoch is not None:
+        parts[0] += f", an epoch ~{duration(time.epoch.value)}"
     if time.waits_for_host:
         parts.append(
             f"the GPU waits for the host, which hands out operators for {duration(time.dispatch_s)}, "
@@ -63,9 +72,9 @@ def rate(time: StepTime) -> str:
 
 
 def bound(time: StepTime) -> str:
-    """What most of the time goes to: 'memory traffic 61 %'."""
+    """What most of the time goes to, in a column: 'memory 61 %'."""
     limit, share = largest_part(time)
-    return f"{LIMITS[limit]} {whole_percent(share)}"
+    return f"{SHORT_LIMITS[limit]} {whole_percent(share)}"
 
 
 def largest_part(time: StepTime) -> tuple[Limit, float]:
@@ -86,7 +95,7 @@ def rests_on(basis: str, rated: Device, asked: Device, extrapolating: Sequence[s
     if rated.key != asked.key:
         parts.append(f"rates of {rated.name}")
     if extrapolating:
-        parts.append(f"extrapolating: {', '.join(extrapolating)}")
+        parts.append(f"extrapolating: {listed(extrapolating)}")
     return "; ".join(parts)
 
 
@@ -111,9 +120,9 @@ def waiting(found: Outsized, batch: int) -> str:
 
 
 def listed(names: Sequence[str]) -> str:
-    """'fc6, fc7 and fc8'; of many the first and how many more."""
+    """'fc6, fc7 and fc8'; of many the first ones and how many more."""
     if len(names) > MOST_NAMES:
-        return f"{names[0]} and {len(names) - 1} more"
+        names = [*names[: MOST_NAMES - 1], f"{len(names) - MOST_NAMES + 1} more"]
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last
 
@@ -129,6 +138,7 @@ def record(time: StepTime | Untimed) -> dict[str, Json]:
             "low": found.low,
             "high": found.high,
             "samples_per_s": time.samples_per_s,
+            **({} if time.epoch is None else {"epoch_s": time.epoch.value}),
             "device_s": time.device_s,
             "dispatch_s": time.dispatch_s,
             "waits_for_host": time.waits_for_host,

@@ -95,6 +95,18 @@ class StepTime:
         return self.program.workload.batch / self.seconds.value
 
     @property
+    def epoch(self) -> Estimate | None:
+        """An epoch, every step of it with an update; None where nobody says of how many samples, or by another rule."""
+        workload = self.program.workload
+        if (
+            workload.dataset is None
+            or workload.learning_rule != "batch"
+            or workload.accumulation > 1
+        ):
+            return None
+        return self.seconds * -(-workload.dataset // workload.batch)
+
+    @property
     def host_s(self) -> float:
         """What the host adds to the kernels' time: on a GPU, how long that waits."""
         return self.seconds.value - self.device_s

@@ -72,12 +72,13 @@ def neusight() -> Iterator[Sample]:
             yield Sample(
                 card=CARDS[row["Device"]],
                 operator=table,
-                kernel=_neusight_kernel(name, row),
+                kernel=neusight_kernel(name, row),
                 seconds=float(row["Latency"]) / 1e3,
             )
 
 
-def _neusight_kernel(name: str, row: Mapping[str, str]) -> Kernel:
+def neusight_kernel(name: str, row: Mapping[str, str]) -> Kernel:
+    """What a row of the tables ran."""
     if name in ("linear", "bmm"):
         batch, rows, depth, columns = (int(row[key]) for key in "BMNK")
         kind: KernelClass = "matmul" if name == "linear" else "batched matmul"

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.truth import cpu, megatron, published, two_ways, unseen
+from benchmarks.truth import cpu, megatron, neusight, published, two_ways, unseen
 from benchmarks.truth.tables import Sheet
 
 SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
@@ -14,10 +14,11 @@ SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "megatron": megatron.sheet,
     "published": published.sheet,
     "two-ways": two_ways.sheet,
+    "neusight": neusight.sheet,
     "unseen": unseen.sheet,
 }
 
-TIMES = frozenset({"unseen"})
+TIMES = frozenset({"neusight", "unseen"})
 """Comparisons of times; the others are of memory."""
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from weighbridge import layers
 from weighbridge.analyses import knobs
-from weighbridge.analyses.memory.scaling import UnscalableError
 from weighbridge.analyses.memory.timeline import lifetimes
 from weighbridge.analyses.weighing import Weighing
 from weighbridge.builder import Builder
@@ -29,21 +28,6 @@ def perceptron(workload, *, outputs=3, name="fc"):
 def of(network, **settings):
     found = Network(network)
     return found.program(found.workload(settings)), found.program
-
-
-def test_a_straight_line_and_a_parabola_by_hand():
-    # 7 + 2 b, and 1 + b + 3 b^2: 5, 15, 31 at 1, 2, 3
-    found = knobs.solved(lambda b: (7 + 2 * b, 1 + b + 3 * b * b), 2)
-    assert found.zero == (7, 1)
-    assert found.first == (2, 4)  # from 1 at 0 to 5 at 1
-    assert found.second == (0, 6)
-    assert found.at(1) == (9, 5)
-    assert found.at(1000) == (2007, 3001001)
-
-
-def test_a_cube_is_refused():
-    with pytest.raises(UnscalableError, match="grows faster than with the square of the batch"):
-        knobs.solved(lambda b: (b**3,), 2)
 
 
 def test_a_position_is_the_step_at_every_batch():

@@ -13,7 +13,8 @@ from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ...analyses.knobs import Growing, Knobs, Position, Sized, held_places, key
+from ...analyses.growing import Growing
+from ...analyses.knobs import Knobs, Position, Sized, held_places, key
 from ...analyses.memory.largest import LIMIT
 from ...analyses.memory.resident import BLAS_HANDLES, KERNELS, STAYS, basis_of, caches, outside_of
 from ...analyses.memory.timeline import CATEGORIES

@@ -17,12 +17,14 @@ from weighbridge.analyses.memory import resident
 from weighbridge.analyses.memory.largest import Room
 from weighbridge.analyses.memory.resident import Loop
 from weighbridge.analyses.memory.timeline import lifetimes
+from weighbridge.analyses.run import Accuracy, Terms, by_hand, race
 from weighbridge.cli import main
 from weighbridge.errors import StrictError, UsageError, WeighError
 from weighbridge.network import Network
 from weighbridge.papers.accuracy import _accuracies, accuracy
 from weighbridge.reports.json import schema
-from weighbridge.reports.run import offer, spelled
+from weighbridge.reports.run import findings, offer, spelled
+from weighbridge.rooms import clock
 from weighbridge.running import Candidate, candidate, epochs_of, run, where
 
 GIB = 2**30
@@ -132,17 +134,17 @@ def test_a_measured_step_is_taken_as_often_as_the_schedule_says():
 def test_a_measured_run_has_the_energy_and_the_price_of_its_device(tmp_path):
     own = prices(
         tmp_path,
-        '[[instances]]\nprovider = "us"\nname = "box"\ndevice = "rtx-4090"\nprice_per_hour = 0.25\ndate = "2026"\n',
+        '[[instances]]\nprovider = "us"\nname = "box"\ndevice = "rtx-4090"\nprice_per_hour = 0.75\ndate = "2026"\n',
     )
     (found,) = run("deep:10@2.4h", on="rtx-4090", prices=own).runs
     assert found.energy_j == pytest.approx(450 * 86400)  # the card's 450 W for 24 hours
     assert found.rented is not None
-    assert found.rented.name == "box"  # cheaper than any that is known
-    assert found.cost == pytest.approx(24 * 0.25)
+    assert found.rented.name == "box"  # dearer than what is known, and the user's own
+    assert found.cost == pytest.approx(24 * 0.75)
     screen = said("run", "deep:10@2.4h", "--on", "rtx-4090", "--prices", str(own))
     assert "<= 10.8 kWh" in screen
-    assert " 6.00 USD" in screen  # not predicted, so without a sign
-    assert "cost: box at us, 0.250 USD an hour (2026, on demand)" in screen
+    assert " 18.0 USD" in screen  # not predicted, so without a sign
+    assert "cost: box at us, 0.750 USD an hour (2026, on demand)" in screen
 
 
 # -- runs -----------------------------------------------------------------------------------------------
@@ -499,3 +501,37 @@ def test_where_there_is_room_the_replay_without_a_limit_is_the_one_within_it(key
     from weighbridge.analyses.memory.settings import AllocatorSettings
 
     assert Room(device=device, settings=AllocatorSettings()).resident(loop) == quick
+
+
+def test_accuracies_are_told_once_where_they_say_the_same_on_every_device():
+    found = run(["resnet50:90", "vgg16:74"], on="a100-80gb,rtx-4090", dataset=IMAGENET, batch=64)
+    said_of_accuracy = [text for text in found.to_dict()["findings"] if "accura" in str(text)]
+    assert len(said_of_accuracy) == 2
+    assert len([text for text in found.to_dict()["findings"] if "First on " in str(text)]) == 2
+
+
+def test_accuracies_are_told_by_device_where_they_differ():
+    def measured(name, device, seconds, top1):
+        known = Accuracy(top1=top1, top5=top1, dataset="ImageNet-1K", source="s", url="u")
+        terms = Terms(clock=clock)
+        found = by_hand(name, epoch_s=seconds, epochs=1, device=devices.load(device), terms=terms)
+        return replace(found, accuracy=known)
+
+    found = findings(
+        race(
+            [
+                measured("good", "rtx-4090", 1.0, 0.8),
+                measured("poor", "rtx-4090", 2.0, 0.7),
+                measured("good", "l4", 2.0, 0.8),
+                measured("poor", "l4", 1.0, 0.7),
+            ]
+        )
+    )
+    assert (
+        "On RTX 4090: Slower and published as no more accurate than good (80.0 %): poor (70.0 %)."
+        in found
+    )
+    assert (
+        "On L4: At equal published accuracy or better none is faster than poor (70.0 %) or good (80.0 %)."
+        in found
+    )

@@ -211,6 +211,12 @@ def test_prices_in_dollars_come_before_others():
     assert to_rent((), CARD) is None
 
 
+def test_the_users_own_prices_come_before_all_others():
+    own = instance(3.0, currency="EUR", own=True)
+    assert to_rent((instance(1.0), own), CARD) == own
+    assert to_rent((instance(1.0), replace(own, device="another")), CARD) == instance(1.0)
+
+
 # -- a run ----------------------------------------------------------------------------------------------
 
 

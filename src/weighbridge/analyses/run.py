@@ -461,8 +461,12 @@ def by_hand(
 
 
 def to_rent(instances: Sequence[Instance], device: Device) -> Instance | None:
-    """The instance with the device that costs least an hour as a whole; of dollars where there are prices in them."""
+    """The instance with the device that costs least an hour as a whole.
+
+    Of the user's own, where there are any with the device; of those with prices in dollars, where there are any.
+    """
     known = [instance for instance in instances if instance.device == device.key]
+    known = [instance for instance in known if instance.own] or known
     dollars = [instance for instance in known if instance.currency == "USD"]
     return min(dollars or known, key=lambda instance: instance.price_per_hour, default=None)
 

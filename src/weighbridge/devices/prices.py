@@ -11,7 +11,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -37,7 +37,8 @@ _KEYS = (
 class Instance:
     """A machine that can be rented: `count` devices (`device` is their card's key) at one price an hour.
 
-    `date` is the day, month or year of the price. `terms` say how it is rented: 'on demand', 'community'.
+    `date` is the day, month or year of the price. `terms` say how it is rented: 'on demand', 'community'. `own`
+    says that it is from the user's file.
     """
 
     provider: str
@@ -52,6 +53,7 @@ class Instance:
     vcpus: int | None = None
     memory_bytes: int | None = None
     source: Source | None = None
+    own: bool = False
 
     @property
     def price_per_device_hour(self) -> float:
@@ -73,7 +75,7 @@ def instances(*, own: Path | None = None) -> tuple[Instance, ...]:
         return shipped
     merged = {(instance.provider, instance.name): instance for instance in shipped}
     for instance in _read(_text(path), where=str(path)):
-        merged[instance.provider, instance.name] = instance
+        merged[instance.provider, instance.name] = replace(instance, own=True)
     return tuple(merged.values())
 
 

@@ -160,12 +160,22 @@ def notes(run: Run) -> Iterator[str]:
 
 def findings(race: Race) -> tuple[str, ...]:
     """What the times say: which is first, that fewer epochs need not be faster, and what accuracy says of that."""
-    return tuple(text for device in race.devices for text in _findings(race.on(device), device))
+    placed = [(device, race.on(device)) for device in race.devices if len(race.on(device)) > 1]
+    accuracies = [tuple(_at_equal_accuracy(runs)) for _, runs in placed]
+    found = [text for device, runs in placed for text in _first(runs, device)]
+    if len(set(accuracies)) == 1:  # the same on every device
+        return (*found, *accuracies[0])
+    for (device, _), texts in zip(placed, accuracies, strict=True):
+        found.extend(f"{_on(device)}{text}".strip() for text in texts)
+    return tuple(found)
 
 
-def _findings(runs: Sequence[Run], device: Device | None) -> Iterator[str]:
-    if len(runs) < 2:
-        return
+def _on(device: Device | None) -> str:
+    return "" if device is None else f"On {short(device)}: "
+
+
+def _first(runs: Sequence[Run], device: Device | None) -> Iterator[str]:
+    """Who is first if all end equally good, and whether that is the network of fewest epochs (L22)."""
     first, second = runs[:2]
     assert first.total is not None
     assert second.total is not None
@@ -182,9 +192,13 @@ def _findings(runs: Sequence[Run], device: Device | None) -> Iterator[str]:
         fewest, fastest = lost
         assert fewest.total is not None
         yield (
-            f"Fewer epochs are not faster: {fewest.network} needs {fewest.epochs:g} and {told(fewest.total)}, "
-            f"{fastest.network} {fastest.epochs:g} and {told(first.total)}."
+            f"Fewer epochs are not faster{where}: {fewest.network} needs {fewest.epochs:g} and "
+            f"{told(fewest.total)}, {fastest.network} {fastest.epochs:g} and {told(first.total)}."
         )
+
+
+def _at_equal_accuracy(runs: Sequence[Run]) -> Iterator[str]:
+    """Whom no network of the same published accuracy beats, and who is beaten; where two have one."""
     known = [run for run in runs if run.accuracy is not None]
     if len(known) < 2:
         return

@@ -593,7 +593,9 @@ def test_the_users_own_prices_come_first(tmp_path, monkeypatch):
     replaced = next(instance for instance in merged if instance.name == "p4d.24xlarge")
     assert replaced.price_per_device_hour == 2  # 16 / 8
     assert (replaced.currency, replaced.date, replaced.source) == ("EUR", "2026-01-31", None)
-    assert merged[-1] == Instance(provider="us", name="box", device="rtx-4090", price_per_hour=0.0)
+    box = Instance(provider="us", name="box", device="rtx-4090", price_per_hour=0.0, own=True)
+    assert merged[-1] == box
+    assert [instance.name for instance in merged if instance.own] == ["p4d.24xlarge", "box"]
     # The same file, found where the user keeps it.
     monkeypatch.setattr(prices, "user_prices", lambda: tmp_path / "instances.toml")
     assert devices.instances() == merged

@@ -452,9 +452,10 @@ class Report:
         """Everything that `weigh memory NETWORK` prints; `step` None shows the step with the peak."""
         from .reports import memory
         from .reports.screen import framed
+        from .reports.verdict import verdict
 
         body = memory.screen(self.weighing, round=step, depth=depth, width=width)
-        above = self._verdicts(width)
+        above = [line for placed in self.placed for line in verdict(placed, width=width)]
         body = (*above, (), *body) if above else body
         return framed(self.weighing, body, width=width, color=color)
 

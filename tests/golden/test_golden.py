@@ -13,8 +13,16 @@ import pytest
 
 import weighbridge
 from weighbridge import layers
+from weighbridge.analyses.time.clock import Clock
+from weighbridge.analyses.time.roofline import By, roofline
+from weighbridge.analyses.time.step import StepTime, step_time
+from weighbridge.analyses.weighing import Weighing
 from weighbridge.builder import Builder
+from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
 from weighbridge.program import Program
+from weighbridge.reports.layers import layer_sheet
+from weighbridge.reports.table import render, written
+from weighbridge.rooflines import RooflineReport
 from weighbridge.workload import Optimizer, Workload
 
 CONVOLUTION = "(Input)(3,224,224)->(Conv)6c5w1s0p"
@@ -54,6 +62,40 @@ def half_known(workload: Workload) -> Program:
     )
 
 
+DEVICE = Device(
+    name="Card",
+    key="card",
+    bandwidth_bytes_per_s=10e9,
+    vector_flop_per_s=Rates(float32=100e9),
+    matrix_flop_per_s=Rates(float16=1e12),
+)
+REACHED = Efficiencies(
+    default=Efficiency(compute=0.5, bandwidth=0.75, launch_s=1e-6),
+    dispatch_s=0.5e-6,
+    low=0.9,
+    high=1.2,
+    basis="by definition",
+)
+
+
+def timed(workload: Workload) -> StepTime:
+    """The step on a device of round numbers."""
+    return step_time(residual(workload), Clock(device=DEVICE, efficiencies=REACHED))
+
+
+def times_of_layers() -> str:
+    """The table with the time of each layer."""
+    weighing = Weighing(program=residual(TRAINING))
+    sheet = layer_sheet(weighing, depth=1, times=(timed(TRAINING),))
+    return written(render(sheet, width=100), color=False)
+
+
+def roofs(by: By) -> str:
+    """The screen of `weigh roofline`."""
+    weighing = Weighing(program=residual(TRAINING))
+    return RooflineReport(weighing, roofline(timed(TRAINING), by)).screen(width=100)
+
+
 SCREENS: Mapping[str, Callable[[], str]] = {
     "convolution": lambda: weighbridge.weigh(CONVOLUTION).screen(),
     "lecture": lambda: weighbridge.weigh(CONVOLUTION, convention="lecture").screen(formulas=True),
@@ -72,6 +114,9 @@ SCREENS: Mapping[str, Callable[[], str]] = {
     "space": lambda: weighbridge.weigh(FULLY_CONNECTED, batch=32, dataset=1000).space_screen(),
     "comparison": lambda: str(weighbridge.compare([residual(Workload()), FULLY_CONNECTED])),
     "modules": lambda: weighbridge.compare([residual(Workload())], depth=2).screen(by="module"),
+    "times": times_of_layers,
+    "roofline": lambda: roofs("class"),
+    "roofline-layers": lambda: roofs("layer"),
     "table.md": lambda: weighbridge.weigh(residual(TRAINING)).to_markdown(),
     "table.tex": lambda: weighbridge.weigh(residual(TRAINING)).to_latex(),
     "table.html": lambda: weighbridge.weigh(residual(TRAINING)).to_html(),

@@ -44,8 +44,8 @@ def sentence(time: StepTime | Untimed, asked: Device) -> str:
         parts[0] += f", an epoch ~{duration(time.epoch.value)}"
     if time.waits_for_host:
         parts.append(
-            f"the GPU waits for the host, which hands out operators for {duration(time.dispatch_s)}, "
-            f"and needs {duration(time.device_s)} itself"
+            f"it waits for the host, which hands out operators for {duration(time.dispatch_s)}, and needs "
+            f"{duration(time.device_s)} itself"
         )
     else:
         limit, share = largest_part(time)

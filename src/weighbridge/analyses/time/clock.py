@@ -141,4 +141,4 @@ def _instead(device: Device, dtype: str) -> tuple[str, ...]:
     choose = f"choose --precision {' or '.join(known or ['float32'])}"
     if dtype not in halves or device.peak_flop_per_s("float32") is None:
         return (choose,)
-    return (f"it would emulate {dtype} in float32, which is slower than either", choose)
+    return (f"it would emulate {dtype} in float32", choose)

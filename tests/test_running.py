@@ -353,6 +353,12 @@ def test_the_cost_of_an_epoch_and_of_all():
     assert all_of.cost == pytest.approx(90 * one.cost_of_epoch)
 
 
+def test_what_nothing_holds():
+    found = where("resnet18", on="rtx-4090,24GiB", train="sgd", batch=100_000)
+    assert "," in found.verdict.partition(" GiB")[0]  # thousands of GiB
+    assert "none of these surely holds it; what would make it smaller: weigh fit" in str(found)
+
+
 def test_nothing_to_rent():
     found = where("resnet18", on="m2-max:64GiB")
     assert "no instance that it surely fits has a known price and time" in found.verdict

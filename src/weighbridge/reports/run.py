@@ -54,6 +54,9 @@ def title(race: Race) -> str:
         optimizer = "" if workload.optimizer is None else f", {workload.optimizer.text}"
         parts.append(f"training{optimizer}, {workload.precision}")
         parts.append(AN_UPDATE[workload.learning_rule])
+    known = tuple(dict.fromkeys(run.device for run in race.runs))
+    if len(known) == 1 and known[0] is not None:
+        parts.append(f"on {short(known[0])}")
     return " · ".join(parts)
 
 
@@ -63,7 +66,7 @@ def sheet(race: Race) -> Sheet:
     whole = Sheet(
         subject="network",
         columns=(
-            Column(key="device", title="on", align="left", rank=0 if several else 5),
+            Column(key="device", title="on", align="left", rank=0 if several else 9),
             Column(key="fits", title="fits?", align="left", rank=3),
             Column(key="batch", title="batch", rank=3),
             Column(key="updates", title="updates an epoch", rank=8),

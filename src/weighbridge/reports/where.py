@@ -52,7 +52,7 @@ def headline(found: Where) -> str:
     """The answer in a few words."""
     if found.runs_here is not None:
         return "runs here"
-    need = f"needs a GPU with at least {found.needs_bytes // GIB} GiB"
+    need = f"needs a GPU with at least {integer(found.needs_bytes // GIB)} GiB"
     if any(
         run.resident is not None and run.resident.answer == "too close to call"
         for run in found.here
@@ -80,6 +80,8 @@ def further(found: Where) -> Iterator[str]:
             yield f"not here: {_memory(run)}"
     if found.fastest is not None:
         yield f"fastest: {_name(found.fastest)}, {_time(found.fastest)}"
+    if not any(run.fits for run in found.runs):
+        yield "none of these surely holds it; what would make it smaller: weigh fit"
 
 
 def sentences(found: Where) -> tuple[str, ...]:

@@ -234,7 +234,7 @@ def test_a_run_is_epochs_of_steps():
     assert found.cost == pytest.approx(found.total.value / 1000)
     assert found.cost_of_million == pytest.approx(1e6 / found.samples_per_s / 1000)
     assert found.fits
-    assert not found.split
+    assert found.largest is None
 
 
 def test_an_update_an_epoch_takes_as_long_as_its_micro_steps_and_one_update():
@@ -279,7 +279,6 @@ def test_a_batch_that_does_not_fit_is_made_of_micro_batches():
     assert found.schedule.batch * found.schedule.accumulation == 256
     assert found.schedule.updates == 4  # as many as without
     assert found.fits
-    assert found.split
     assert found.pace is not None
     # an update an epoch does the same with all of its micro-steps
     epoch = replace(asked, learning_rule="epoch")

@@ -29,7 +29,7 @@ from ..errors import UsageError
 from ..program import Program
 from ..units import integer
 from ..workload import Precision, Workload
-from .memory.fit import micro_batches
+from .memory.fit import MICRO_STEPS, micro_batches
 from .memory.largest import Build, Room, largest_batch
 from .memory.resident import Resident
 from .memory.timeline import lifetimes
@@ -133,7 +133,8 @@ class Run:
     `batch` is what was asked for; where it does not fit, `largest` is the largest that does (0: none) and the
     schedule has micro-batches of at most that. `workload` is one step as it runs; `resident` what that takes of
     the device. `epoch` may also be given by hand, with nothing else known. `unknown` says why a time is not
-    known, and `hints` what to do about it. `rented` is the instance of the lowest price. `complete` is false where the network stopped half-way.
+    known, and `hints` what to do about it. `rented` is the instance of the lowest price. `complete` is false where
+    the network stopped half-way.
     """
 
     network: str
@@ -198,11 +199,6 @@ class Run:
     def cost_of(self, time: Estimate) -> float | None:
         """The price of the rented instance for a time."""
         return None if self.rented is None else time.value / HOUR * self.rented.price_per_hour
-
-    @property
-    def split(self) -> bool:
-        """Whether the batch that was asked for is made of smaller ones, since it does not fit."""
-        return bool(self.largest)
 
     @property
     def fits(self) -> bool:
@@ -313,7 +309,7 @@ def run(
     epochs: float | None,
     accuracy: Accuracy | None = None,
 ) -> Run:
-    """The network's run on a device; a batch that does not fit is made of smaller ones, if any fits.
+    """A training run of the network on a device; a batch that does not fit is made of smaller ones, if any fits.
 
     Raises:
         UsageError: the learning rule, the data set and the batch make no sense together.
@@ -324,9 +320,8 @@ def run(
     resident = room.resident(lifetimes(program))
     largest = None
     if resident.answer == "does not fit":
-        largest = largest_batch(
-            build, replace(program.workload, accumulation=_adding(workload)), room
-        ).size
+        adding = replace(program.workload, accumulation=max(workload.accumulation, MICRO_STEPS))
+        largest = largest_batch(build, adding, room).size
         if largest:
             workload = _of_micro_batches(asked, workload, largest)
             program = build(workload)
@@ -343,15 +338,8 @@ def run(
     )
 
 
-def _adding(workload: Workload) -> int:
-    """How many micro-steps there are where a batch is made of smaller ones: any number above one takes the same."""
-    return max(workload.accumulation, 2) if workload.training else 1
-
-
 def _of_micro_batches(asked: Workload, workload: Workload, largest: int) -> Workload:
     """The step with micro-batches of at most so many samples."""
-    if not asked.training:
-        return replace(workload, batch=largest)
     if asked.learning_rule == "epoch":
         return stepping(replace(asked, batch=largest))
     micro, steps = micro_batches(workload.batch, largest)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +28,15 @@ class Efficiency:
 class Efficiencies:
     """Those of all classes on one device, by class and part ('convolution', 'forward').
 
-    `default` is of classes that were not fitted, which `fitted` tells apart. `dispatch_s` is the host's time for one operator of
+    `default` is of classes that were not fitted, which `fitted` tells apart; convolutions whose images have their channels
+    last are classes of their own, by `CHANNELS_LAST` behind the name. `dispatch_s` is the host's time for one operator of
     an eager program. A step was measured to take between `low` and `high` times its prediction, in 90 of
-    100 cases that were not used in fitting; `basis` says in one sentence what that rests on.
+    100 cases that were not used in fitting, and `intervals` says so of steps of one sort ('training, channels-last'); `basis`
+    says in one sentence what that rests on.
+
+    A kernel's arithmetic and its traffic overlap, and not wholly where both take long: together they take
+    (compute^p + memory^p)^(1/p), p being `overlap`; endless, the longer hides the other. What fits into the
+    last cache moves 1 + `cached` times as fast.
     """
 
     default: Efficiency
@@ -38,16 +45,29 @@ class Efficiencies:
     high: float
     basis: str
     classes: Mapping[tuple[str, str], Efficiency] = field(default_factory=dict)
+    overlap: float = inf
+    cached: float = 0.0
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
-    def of(self, kind: str, part: str) -> Efficiency:
-        """That of a class and part; of its forward part where its own was not fitted."""
+    def of(self, kind: str, part: str, *, channels_last: bool = False) -> Efficiency:
+        """That of a class and part; of its forward part, or with channels first, where its own was not fitted."""
+        if channels_last:
+            last = f"{kind}{CHANNELS_LAST}"
+            if self.fitted(last):
+                return self.of(last, part)
         found = self.classes.get((kind, part)) or self.classes.get((kind, "forward"))
         return found or self.default
+
+    def interval(self, sort: str) -> tuple[float, float]:
+        """Between how many times its prediction a step of that sort lies in nine cases of ten."""
+        return self.intervals.get(sort, (self.low, self.high))
 
     def fitted(self, kind: str) -> bool:
         """Whether kernels of that class were among those that were measured."""
         return any(known == kind for known, _ in self.classes)
 
+
+CHANNELS_LAST = ", channels last"
 
 UNMEASURED = Efficiencies(
     default=Efficiency(compute=0.6, bandwidth=0.75, launch_s=3e-6),

@@ -6,6 +6,11 @@
     low = 0.85                          # a step takes from low to high times its prediction, in 90 of 100 cases
     high = 1.18                         # that were not used in fitting
     basis = "..."                       # what that rests on, in one sentence
+    overlap = 3.3                       # how far arithmetic and traffic overlap, and how much faster the last cache is
+    cached = 0.6                        # (`Efficiencies`)
+
+    [intervals]                         # low and high of steps of one sort
+    "training, channels-last" = [0.9, 1.2]
 
     default = { compute = 0.6, bandwidth = 0.9, launch_s = 3e-6 }      # of classes that were not measured
 
@@ -23,6 +28,7 @@ import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -48,6 +54,9 @@ def fitted(table: Mapping[str, Any]) -> Efficiencies:
         high=table["high"],
         basis=table["basis"],
         classes={(entry["kind"], entry["part"]): _efficiency(entry) for entry in table["classes"]},
+        overlap=table.get("overlap", inf),
+        cached=table.get("cached", 0.0),
+        intervals={sort: (low, high) for sort, (low, high) in table.get("intervals", {}).items()},
     )
 
 

@@ -9,6 +9,7 @@ from ..program import Op, Tensor
 from ..workload import Backend
 from .attention_kernels import scratch_bytes
 from .base import Cost, Emit, Gradients, Operator, Policy, Scratch, need, register
+from .strides import Strides, in_order, permuted
 
 
 def attended_pairs(
@@ -78,6 +79,14 @@ class Attention(Operator):
     kind = "attention"
     family = "attention"
     kernel_class = "attention"
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        # The result is made as (B, S, H, F) and seen as (B, H, S, F).
+        y, *rest = (result.shape for result in op.outputs)
+        made = (*y[:-3], y[-2], y[-3], y[-1]) if len(y) > 3 else y
+        axes = range(len(y))
+        order = (*axes[:-3], axes[-2], axes[-3], axes[-1]) if len(y) > 3 else tuple(axes)
+        return (permuted(in_order(made), order), *map(in_order, rest))
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "lower"

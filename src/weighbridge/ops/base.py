@@ -21,6 +21,7 @@ from ..errors import ShapeError
 from ..program import AttributeValue, Op, Tensor
 from ..workload import Backend
 from .kernel import FOREACH, Kernel, KernelClass, Part
+from .strides import Strides, are_channels_last, channels_last, in_order, lie_alike, made_dense
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +247,22 @@ class Operator(ABC):
         """What one norm or softmax goes over, more than once; 0 for everything else."""
         return 0
 
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        """How the results lie in memory, from how the operands do.
+
+        As the first operand of a result's shape, without gaps (PyTorch's TensorIterator), and in order where there is
+        none, unless the kind says otherwise; what is written in place stays as it lay.
+        """
+        return tuple(_as_operands(op, given, result) for result in op.outputs)
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        """The operands that do not lie as the kernel takes them, and are copied first: none, unless the kind says."""
+        return ()
+
+    def moves(self, op: Op, given: tuple[Strides, ...]) -> bool:
+        """Whether there is anything to do: what is to lie in order may lie so already."""
+        return True
+
     def formulas(self, op: Op) -> Mapping[str, Formula]:
         """Each non-zero kind of arithmetic as a formula in the sizes of the inputs."""
         if self.arithmetic(op) == Cost():
@@ -269,6 +286,36 @@ class Operator(ABC):
         counts = {name: getattr(cost, name) for name in _COST_FIELDS}
         counts["flops"] = cost.flops
         return {name: formula(count, values) for name, count in counts.items() if count != 0}
+
+
+def _as_operands(op: Op, given: tuple[Strides, ...], result: Tensor) -> Strides:
+    for tensor, strides in zip(op.inputs, given, strict=True):
+        if tensor.shape == result.shape:
+            in_place = tensor.storage == result.storage
+            return strides if in_place else made_dense(tensor.shape, strides)
+    return in_order(result.shape)
+
+
+def all_in_order(op: Op) -> tuple[Strides, ...]:
+    """Results that lie in order however the operands do."""
+    return tuple(in_order(result.shape) for result in op.outputs)
+
+
+def as_images(op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+    """Results whose channels come last where those of the first operand do."""
+    last = bool(op.inputs) and are_channels_last(op.inputs[0].shape, given[0])
+    return tuple(
+        channels_last(result.shape) if last else in_order(result.shape) for result in op.outputs
+    )
+
+
+def not_in_order(op: Op, given: tuple[Strides, ...], *places: int) -> tuple[Tensor, ...]:
+    """The operands at these places that do not lie in order."""
+    return tuple(
+        op.inputs[place]
+        for place in places
+        if not lie_alike(op.inputs[place].shape, given[place], in_order(op.inputs[place].shape))
+    )
 
 
 AXIS_NAMES: Mapping[int, tuple[str, ...]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import final
 
@@ -16,6 +17,7 @@ from .base import (
     Operator,
     Policy,
     Scratch,
+    all_in_order,
     arithmetic_dtype,
     contraction,
     need,
@@ -23,6 +25,7 @@ from .base import (
 )
 from .kernel import Gemm, Kernel, KernelClass, Part
 from .movement import reshaped, sum_to
+from .strides import Strides, are_channels_last, channels_last, in_order, lie_alike
 
 
 @final
@@ -40,6 +43,9 @@ class Matmul(Operator):
     kind = "matmul"
     family = "contraction"
     aten = ("mm", "bmm")
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return all_in_order(op)
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "lower"
@@ -348,6 +354,14 @@ class Convolution(Operator):
         sums = 0 if op.flag("transposed") else y.elements
         return contraction(macs, sums, addends=addends)
 
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return _made_images(op, given[:2])
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        return _turned_images(
+            op.inputs[:1], given[:1], last=_takes_channels_last(op.inputs[:2], given)
+        )
+
     def kernels(self, op: Op) -> tuple[Kernel, ...]:
         x, w = op.inputs[:2]
         return (_convolving(op, self.cost(op), "forward", x, w, op.outputs[0]),)
@@ -421,6 +435,13 @@ class ConvolutionBackward(Operator):
         if db_wanted:
             cost += Cost(additions=dy.elements - dy.shape[1])
         return cost
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return _made_images(replace(op, inputs=op.inputs[1:3]), given[1:3])
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        last = _takes_channels_last(op.inputs[1:3], given[1:3])
+        return _turned_images(op.inputs[:2], given[:2], last=last)
 
     def kernels(self, op: Op) -> tuple[Kernel, ...]:
         dy, x, w = op.inputs
@@ -501,6 +522,9 @@ class ConvolutionOverTime(Operator):
 _GRADIENTS: tuple[Part | None, ...] = ("input gradient", "weight gradient", None)
 """What a convolution's backward makes, in order: of its input, of its kernels, and of its bias, which is a sum."""
 
+_LARGEST_DEPTHWISE = 7 * 7
+"""Places under a depthwise kernel up to which cuDNN has kernels that are made for it."""
+
 _STEM_CHANNELS = 4
 """Channels of an image, as the first layer reads them: too few to fill a tile's depth."""
 
@@ -536,9 +560,43 @@ def _convolving(op: Op, cost: Cost, part: Part, x: Tensor, w: Tensor, y: Tensor)
     )
 
 
+def _takes_channels_last(operands: Sequence[Tensor], given: Sequence[Strides]) -> bool:
+    """Whether a convolution of an image and kernels runs with channels last: one of the two lies so.
+
+    Source: `cudnn_conv_suggest_memory_format` in aten/src/ATen/native/ConvUtils.h.
+    """
+    return any(
+        are_channels_last(tensor.shape, strides)
+        for tensor, strides in zip(operands, given, strict=False)
+    )
+
+
+def _made_images(op: Op, given: Sequence[Strides]) -> tuple[Strides, ...]:
+    last = _takes_channels_last(op.inputs[:2], given)
+    return tuple(
+        channels_last(result.shape) if last else in_order(result.shape) for result in op.outputs
+    )
+
+
+def _turned_images(
+    images: Sequence[Tensor], given: Sequence[Strides], *, last: bool
+) -> tuple[Tensor, ...]:
+    """The images that lie otherwise than the convolution takes them."""
+    return tuple(
+        image
+        for image, strides in zip(images, given, strict=True)
+        if not lie_alike(
+            image.shape, strides, channels_last(image.shape) if last else in_order(image.shape)
+        )
+    )
+
+
 def _convolution_class(image: Tensor, w: Tensor, groups: int) -> KernelClass:
     if groups > 1:
-        return "depthwise convolution" if w.shape[1] == 1 else "grouped convolution"
+        if w.shape[1] > 1:
+            return "grouped convolution"
+        wide = product(w.shape[2:]) > _LARGEST_DEPTHWISE
+        return "wide depthwise convolution" if wide else "depthwise convolution"
     if image.shape[1] <= _STEM_CHANNELS:
         return "convolution stem"
     return "convolution 1x1" if product(w.shape[2:]) == 1 else "convolution"

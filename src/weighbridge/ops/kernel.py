@@ -19,15 +19,18 @@ KernelClass = Literal[
     "convolution",
     "convolution stem",
     "depthwise convolution",
+    "wide depthwise convolution",
     "grouped convolution",
     "attention",
     "recurrent",
     "batch norm",
     "norm",
+    "group norm",
     "softmax",
     "activation",
     "elementwise",
     "copy",
+    "transposition",
     "gather",
     "reduction",
     "pooling",
@@ -37,9 +40,10 @@ KernelClass = Literal[
 ]
 """What runs alike.
 
-`convolution stem` reads images of few channels; `norm` is over the elements of a sample (layer, group, RMS);
+`convolution stem` reads images of few channels; a depthwise convolution is wide from 8x8 on, for which cuDNN has no
+kernels of its own; `norm` is over the elements of a sample (layer, RMS), and over groups of its channels `group norm`;
 `activation` is pointwise with a transcendental function, `elementwise` without; `copy` moves what lies in
-order, `gather` what does not.
+order, `gather` what does not, and `transposition` turns axes, for a kernel that takes them in another order.
 """
 
 Part = Literal["forward", "backward", "input gradient", "weight gradient"]
@@ -56,6 +60,7 @@ CONTRACTIONS: frozenset[KernelClass] = frozenset(
         "convolution",
         "convolution stem",
         "depthwise convolution",
+        "wide depthwise convolution",
         "grouped convolution",
         "attention",
         "recurrent",
@@ -81,6 +86,7 @@ FUSION: Mapping[KernelClass, Fusion] = {
     "pooling": "window",
     "resampling": "window",
     "norm": "reduction",
+    "group norm": "reduction",
     "softmax": "reduction",
     "reduction": "reduction",
 }
@@ -110,7 +116,8 @@ class Kernel:
 
     `dtype` is that of its arithmetic, `macs` its multiply-accumulates, `operations` its other arithmetic.
     `read_bytes` and `write_bytes` count every operand and every result once; of both,
-    `image_bytes` are a convolution's images, whose channels may lie first or last. `gemm` is None for what is
+    `image_bytes` are a convolution's images, whose channels lie first or, with `channels_last`, last; `largest_bytes` is
+    its largest operand or result, where it is known. `gemm` is None for what is
     no contraction, and for those that no matrix product of one size describes. `row_bytes` is what one norm or
     softmax goes over. No launches of its own means
     that it shares those of its like, as the updates of many parameters in one list do.
@@ -124,6 +131,8 @@ class Kernel:
     read_bytes: int = 0
     write_bytes: int = 0
     image_bytes: int = 0
+    channels_last: bool = False
+    largest_bytes: int = 0
     row_bytes: int = 0
     gemm: Gemm | None = None
     launches: int = 1

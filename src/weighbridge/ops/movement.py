@@ -7,7 +7,32 @@ from typing import final
 from ..dims import Shape, product
 from ..program import Op, Tensor
 from ..workload import Backend
-from .base import Cost, Emit, Gradients, Operator, Policy, need, register, widest
+from .base import (
+    Cost,
+    Emit,
+    Gradients,
+    Operator,
+    Policy,
+    all_in_order,
+    as_images,
+    need,
+    not_in_order,
+    register,
+    widest,
+)
+from .strides import (
+    Strides,
+    are_channels_last,
+    channels_last,
+    in_order,
+    permuted,
+    sliced,
+    stretched,
+    viewed,
+)
+
+IN_ORDER = "in_order"
+"""The attribute of a copy that is made so that its elements lie in order, and of none where they do already."""
 
 
 @final
@@ -48,6 +73,28 @@ class View(Operator):
     def traffic(self, op: Op) -> tuple[int, int]:
         return 0, 0
 
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        if not op.inputs:
+            return all_in_order(op)
+        x, strides = op.inputs[0].shape, given[0]
+        found: list[Strides] = []
+        for result in op.outputs:
+            if self.kind == "transpose" and "order" in op.attributes:
+                found.append(permuted(strides, op.integers("order")))
+            elif self.kind == "expand":
+                found.append(stretched(x, strides, result.shape))
+            elif self.kind == "slice":
+                found.append(sliced(x, strides, result.shape))
+            else:
+                found.append(viewed(x, strides, result.shape) or in_order(result.shape))
+        return tuple(found)
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        if self.kind != "reshape" or not op.inputs:
+            return ()
+        x, y = op.inputs[0], op.outputs[0]
+        return () if viewed(x.shape, given[0], y.shape) is not None else (x,)
+
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         (dy,) = grads
         assert dy is not None
@@ -86,6 +133,9 @@ class Split(Operator):
         need(x[axis] % length == 0, f"axis {axis} of {x} does not split into parts of {length}")
         return ((*x[:axis], length, *x[axis + 1 :]),) * (x[axis] // length)
 
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return (given[0],) * len(op.outputs)
+
     def arithmetic(self, op: Op) -> Cost:
         return Cost()
 
@@ -104,7 +154,8 @@ class Split(Operator):
 class Copy(Operator):
     """The same numbers in another place: clone, contiguous, cast, pad, roll, gather by index.
 
-    Shapes: that of the first input, or of the attribute `shape`.
+    Shapes: that of the first input, or of the attribute `shape`. With the attribute `in_order` its elements lie in order,
+            and nothing is done where they do already; else they lie as what is copied.
     Counts: no arithmetic; the traffic of what it writes, read once and written once.
     Backward: of a clone the gradient itself; the others have no rule.
     """
@@ -125,6 +176,16 @@ class Copy(Operator):
     def dtypes(self, op: Op) -> tuple[str, ...]:
         dtype = op.attributes.get("dtype")
         return (dtype,) if isinstance(dtype, str) else (op.inputs[0].dtype,)
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        if op.flag(IN_ORDER) or not op.inputs:
+            return all_in_order(op)
+        if op.outputs[0].shape == op.inputs[0].shape:
+            return super().strides(op, given)
+        return as_images(op, given)  # a border is put around an image
+
+    def moves(self, op: Op, given: tuple[Strides, ...]) -> bool:
+        return not op.flag(IN_ORDER) or bool(not_in_order(op, given, 0))
 
     def arithmetic(self, op: Op) -> Cost:
         return Cost()
@@ -195,6 +256,14 @@ class Concatenate(Operator):
 
     def dtypes(self, op: Op) -> tuple[str, ...]:
         return (widest(op.inputs),)
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        shape = op.outputs[0].shape
+        last = all(
+            are_channels_last(tensor.shape, strides)
+            for tensor, strides in zip(op.inputs, given, strict=True)
+        )
+        return (channels_last(shape) if last else in_order(shape),)
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "widest" if backend == "cpu" else None  # CUDA's takes what there is

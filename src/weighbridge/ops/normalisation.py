@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import final
 
 from ..dims import Shape
-from ..program import Op
+from ..program import Op, Tensor
 from ..workload import Backend
 from .base import (
     Cost,
@@ -19,10 +19,13 @@ from .base import (
     Operator,
     Policy,
     aligned_axes,
+    all_in_order,
     need,
+    not_in_order,
     register,
     row_bytes,
 )
+from .strides import Strides
 
 
 def channel_axes(op: Op) -> tuple[tuple[str | int, ...], ...]:
@@ -181,6 +184,12 @@ class LayerNorm(Operator):
     family = "normalisation"
     kernel_class = "norm"
 
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return all_in_order(op)
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        return not_in_order(op, given, 0)
+
     def autocast(self, backend: Backend) -> Policy | None:
         return "float32" if backend == "cuda" else None
 
@@ -228,7 +237,13 @@ class GroupNorm(Operator):
 
     kind = "group_norm"
     family = "normalisation"
-    kernel_class = "norm"
+    kernel_class = "group norm"
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return all_in_order(op)
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        return not_in_order(op, given, 0)
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "float32" if backend == "cuda" else None
@@ -259,11 +274,17 @@ class NormBackward(Operator):
     """
 
     family = "normalisation"
-    kernel_class = "norm"
     kernel_part = "backward"
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
+        self.kernel_class = "group norm" if kind == "group_norm_backward" else "norm"
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return all_in_order(op)
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        return not_in_order(op, given, 0, 1)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         of_input, *of_weights = _wanted(op, weights=len(op.inputs) - 4)

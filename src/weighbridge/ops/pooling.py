@@ -7,7 +7,17 @@ from typing import final
 
 from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, aligned_axes, need, register
+from .base import (
+    Cost,
+    Emit,
+    Gradients,
+    Operator,
+    aligned_axes,
+    as_images,
+    need,
+    register,
+)
+from .strides import Strides
 
 
 def pooled(op: Op) -> Shape:
@@ -54,6 +64,9 @@ class MaxPool(Operator):
     family = "pooling"
     kernel_class = "pooling"
 
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return as_images(op, given)
+
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         shape = pooled(op)
         return (shape, shape)
@@ -83,6 +96,9 @@ class AveragePool(Operator):
     kind = "average_pool"
     family = "pooling"
     kernel_class = "pooling"
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return as_images(op, given)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (pooled(op),)
@@ -118,6 +134,9 @@ class AdaptiveAveragePool(Operator):
         "adaptive_avg_pool2d",
     )
 
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return as_images(op, given)
+
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x = op.inputs[0].shape
         size = op.integers("size")
@@ -152,6 +171,9 @@ class AdaptiveMaxPool(Operator):
     kind = "adaptive_max_pool"
     family = "pooling"
     kernel_class = "pooling"
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return as_images(op, given)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, size = op.inputs[0].shape, op.integers("size")

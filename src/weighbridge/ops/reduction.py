@@ -5,10 +5,23 @@ from __future__ import annotations
 from typing import final
 
 from ..dims import Shape, product
-from ..program import Op
+from ..program import Op, Tensor
 from ..workload import Backend
-from .base import Cost, Emit, Gradients, Operator, Policy, need, register, row_bytes
+from .base import (
+    Cost,
+    Emit,
+    Gradients,
+    Operator,
+    Policy,
+    all_in_order,
+    as_images,
+    need,
+    not_in_order,
+    register,
+    row_bytes,
+)
 from .movement import reshaped
+from .strides import Strides
 
 
 @final
@@ -29,6 +42,9 @@ class Reduce(Operator):
     def __init__(self, kind: str, *, aten: tuple[str, ...] = ()) -> None:
         self.kind = kind
         self.aten = aten or (kind,)
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return as_images(op, given)
 
     def autocast(self, backend: Backend) -> Policy | None:
         return "float32" if backend == "cuda" and self.kind in ("sum", "product", "norm") else None
@@ -116,6 +132,12 @@ class Softmax(Operator):
         self.kind = kind
         self.aten = aten
 
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return all_in_order(op)
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        return not_in_order(op, given, 0)
+
     def autocast(self, backend: Backend) -> Policy | None:
         return "float32" if backend == "cuda" or self.kind == "log_softmax" else None
 
@@ -156,6 +178,12 @@ class SoftmaxBackward(Operator):
     def __init__(self, kind: str, *, aten: tuple[str, ...]) -> None:
         self.kind = kind
         self.aten = aten
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return all_in_order(op)
+
+    def copied(self, op: Op, given: tuple[Strides, ...]) -> tuple[Tensor, ...]:
+        return not_in_order(op, given, 0, 1)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         return (op.inputs[1].shape,)

@@ -12,7 +12,17 @@ from typing import final
 
 from ..dims import Shape, product
 from ..program import Op
-from .base import Cost, Emit, Gradients, Operator, contraction, need, register
+from .base import (
+    Cost,
+    Emit,
+    Gradients,
+    Operator,
+    as_images,
+    contraction,
+    need,
+    register,
+)
+from .strides import Strides
 
 TAPS: Mapping[str, int] = {"nearest": 1, "linear": 2, "bilinear": 4, "trilinear": 8, "bicubic": 16}
 """Inputs that one output is a weighted sum of: 2 an axis, 4 an axis for cubic."""
@@ -32,6 +42,9 @@ class Upsample(Operator):
     kind = "upsample"
     family = "resampling"
     kernel_class = "resampling"
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return as_images(op, given)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         x, size = op.inputs[0].shape, op.integers("size")
@@ -96,6 +109,9 @@ class SmoothUpsample(Operator):
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self.aten = ()
+
+    def strides(self, op: Op, given: tuple[Strides, ...]) -> tuple[Strides, ...]:
+        return as_images(op, given)
 
     def shapes(self, op: Op) -> tuple[Shape, ...]:
         if self.kind.endswith("backward"):

@@ -10,6 +10,7 @@ again (`rows`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Literal
 
 from ...devices import PRODUCTS, Device, Efficiencies, reached
@@ -35,10 +36,19 @@ class KernelTime:
     compute_s: float
     memory_s: float
     overhead_s: float
+    overlap: float = inf
 
     @property
     def seconds(self) -> float:
-        return max(self.compute_s, self.memory_s) + self.overhead_s
+        return self._together + self.overhead_s
+
+    @property
+    def _together(self) -> float:
+        """Arithmetic and traffic, as far as they overlap (`Efficiencies.overlap`)."""
+        longer, shorter = max(self.compute_s, self.memory_s), min(self.compute_s, self.memory_s)
+        if self.overlap == inf or not shorter:
+            return longer
+        return float(longer * (1 + (shorter / longer) ** self.overlap) ** (1 / self.overlap))
 
     @property
     def bound(self) -> Bound:
@@ -62,7 +72,7 @@ class Clock:
         Raises:
             UsageError: the device has no rate for its dtype, or nobody says what its bandwidth is.
         """
-        found = self.efficiencies.of(kernel.kind, kernel.part)
+        found = self.efficiencies.of(kernel.kind, kernel.part, channels_last=kernel.channels_last)
         bandwidth = self.device.bandwidth_bytes_per_s
         if bandwidth is None:
             raise UsageError(
@@ -75,9 +85,21 @@ class Clock:
             compute_s=kernel.flops
             / (self.flop_per_s(kernel) * found.compute)
             * self.stretch(kernel),
-            memory_s=moved / (bandwidth * found.bandwidth),
+            memory_s=moved / (bandwidth * found.bandwidth) / self.cached(kernel),
             overhead_s=kernel.launches * found.launch_s,
+            overlap=self.efficiencies.overlap,
         )
+
+    def cached(self, kernel: Kernel) -> float:
+        """How many times as fast as memory the kernel's operands move: what was just written may still be in the cache.
+
+        Half of the gain is left where the largest operand is as large as the last cache.
+        """
+        last = self.device.l2_bytes
+        if not self.efficiencies.cached or not kernel.largest_bytes or last is None:
+            return 1.0
+        there = 1 / (1 + (kernel.largest_bytes / last) ** 2)
+        return 1 / (1 - there + there / (1 + self.efficiencies.cached))
 
     def stretch(self, kernel: Kernel) -> float:
         """How many times as long the kernel's arithmetic takes as at its class's share of the device's peak."""

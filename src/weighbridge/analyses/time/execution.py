@@ -1,7 +1,9 @@
 """Execution: which kernels a device runs for a program.
 
-Eager PyTorch runs each operator's kernels as they come. Another memory format and a compiler make another program
-of the same network, not the same one faster.
+Eager PyTorch runs each operator's kernels as they come, and before one what brings its operands into the order that it
+takes them in (:mod:`.layouts`). Matrix units take images with their channels last: where they lie first, cuDNN turns
+them, and the result back. Another memory format and a compiler make another program of the same network, not the same
+one faster.
 
 A compiler (torch.compile's inductor) makes one kernel of several operators (:mod:`.fusion`), and lays images out with
 their channels last where it expects convolutions to gain by that: on a CPU always, on CUDA by a rule of thumb.
@@ -11,13 +13,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...ops import rule_of
-from ...ops.kernel import FOREACH, Kernel
-from ...program import Op, Program
+from ...ops.kernel import FOREACH, Kernel, KernelClass
+from ...ops.strides import Strides, are_channels_last, elements_read
+from ...program import Op, Program, Tensor
 from .fusion import fused
+from .layouts import laid_out
 
 Way = Literal["grouped", "small", "narrowing", "other"]
 
@@ -34,6 +38,13 @@ all are small. Source: `decide_layout_opt` in torch/_inductor/graph.py, PyTorch 
 
 SMALL_CHANNELS = 64
 
+TURNED: frozenset[KernelClass] = frozenset(
+    {"convolution", "convolution 1x1", "convolution stem", "grouped convolution"}
+)
+"""Convolutions that matrix units make."""
+
+HALF = frozenset({"float16", "bfloat16"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
@@ -49,11 +60,50 @@ def launches(program: Program) -> Iterator[Launch]:
         for group in fused(program, channels_last=channels_last(program)):
             yield Launch(kernel=group.kernel, ops=group.ops)
         return
-    for op in program.ops:
-        rule = rule_of(op.kind)
-        if rule is not None:
-            for kernel in rule.kernels(op):
-                yield Launch(kernel=kernel, ops=(op,))
+    turning = program.workload.backend == "cuda"
+    for op, given in laid_out(program):
+        for kernel in _eager(op, given, turning=turning):
+            yield Launch(kernel=kernel, ops=(op,))
+
+
+def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Kernel]:
+    """The kernels of an operator whose operands lie so; `turning` says that matrix units take channels last."""
+    rule = rule_of(op.kind)
+    if rule is None or not rule.moves(op, given):
+        return
+    for tensor in rule.copied(op, given):
+        yield _transposition(tensor.dtype, tensor.bytes)
+    twice = sum(map(_read_twice, op.inputs, given))
+    largest = max((tensor.bytes for tensor in (*op.inputs, *op.outputs)), default=0)
+    made = rule.strides(op, given)
+    last = any(
+        are_channels_last(tensor.shape, strides)
+        for tensor, strides in zip((*op.outputs, *op.inputs[:2]), (*made, *given[:2]), strict=False)
+    )
+    for kernel in rule.kernels(op):
+        image = kernel.image_bytes > 0
+        if image and turning and not last and kernel.kind in TURNED and kernel.dtype in HALF:
+            yield _transposition(kernel.dtype, kernel.image_bytes)
+        yield replace(
+            kernel,
+            read_bytes=max(kernel.read_bytes - twice, 0),
+            channels_last=image and last,
+            largest_bytes=largest,
+        )
+
+
+def _transposition(dtype: str, size: int) -> Kernel:
+    return Kernel(
+        kind="transposition", dtype=dtype, read_bytes=size, write_bytes=size, largest_bytes=size
+    )
+
+
+def _read_twice(tensor: Tensor, strides: Strides) -> int:
+    """Bytes that a tensor which was stretched over an axis has more than there are in memory."""
+    if 0 not in strides or not tensor.elements:
+        return 0
+    there = elements_read(tensor.shape, strides)
+    return tensor.bytes - tensor.bytes * there // tensor.elements
 
 
 def dispatches(program: Program, launched: Sequence[Launch]) -> int:

@@ -86,9 +86,10 @@ class StepTime:
             self.device_s + self.dispatch_s if self.on_host else max(self.device_s, self.dispatch_s)
         )
         found = self.clock.efficiencies
-        return Estimate(
-            value=value, low=value * found.low, high=value * found.high, basis=found.basis
-        )
+        workload = self.program.workload
+        compiled = ", compiled" if workload.compiled else ""
+        low, high = found.interval(f"{workload.mode}, {workload.layout}{compiled}")
+        return Estimate(value=value, low=value * low, high=value * high, basis=found.basis)
 
     @property
     def samples_per_s(self) -> float:

@@ -27,7 +27,32 @@ def _to(x: Tensor, *settings: object, **named: object) -> Reading:
     return Reading("clone" if dtypes and dtypes[0] != x.dtype else "reshape", (x,), {})
 
 
+def _permuted(x: Tensor, order: Sequence[int]) -> Reading:
+    return Reading("transpose", (x,), {"order": tuple(axis % x.dim() for axis in order)})
+
+
+def _transposed(x: Tensor, one: int = 0, other: int = 1) -> Reading:
+    order = list(range(x.dim()))
+    if order:  # PyTorch transposes numbers too
+        order[one], order[other] = order[other], order[one]
+    return Reading("transpose", (x,), {"order": tuple(order)})
+
+
+def _turned(x: Tensor) -> Reading:
+    return Reading("transpose", (x,), {"order": tuple(reversed(range(x.dim())))})
+
+
+def _cloned(x: Tensor, *, memory_format: torch.memory_format | None = None) -> Reading:
+    """A copy; of what is asked to be contiguous, one whose elements lie in order."""
+    made_so = memory_format is torch.contiguous_format
+    return Reading("clone", (x,), {"in_order": True} if made_so else {})
+
+
 READINGS: dict[str, Callable[..., Reading]] = {
+    "permute": _permuted,
+    "transpose": _transposed,
+    "t": _turned,
+    "clone": _cloned,
     "to": _to,
     "cat": _concatenate,
 }

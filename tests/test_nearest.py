@@ -45,8 +45,8 @@ def test_a_device_takes_over_from_the_nearest_and_says_so():
     found = taken_over(load("h100-sxm"), KNOWN)
     assert found.of("norm", "forward").bandwidth == 0.91
     assert found.basis.startswith("scaled from A100 PCIe 40GB, as H100 SXM5 80GB was not measured")
-    assert found.low == pytest.approx(0.8 * 0.85)
-    assert found.high == pytest.approx(1.5 * 1.2)
+    assert found.low == pytest.approx(0.8 * 0.9)
+    assert found.high == pytest.approx(1.5 * 1.15)
     # a class that only a farther device has comes from there
     assert found.of("convolution", "forward").bandwidth == 0.85
 

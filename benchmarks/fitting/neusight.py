@@ -77,7 +77,7 @@ BASIS = {
     "float16": "Vidur's times of a layer of Llama 2 7 B in float16",
 }
 
-STEPS = (0.85, 1.25)
+STEPS = (0.84, 1.2)
 """From and to what share of its prediction a step takes: 90 % of NeuSight's transformers, which were not used in
 fitting (`python -m benchmarks truth neusight`), on cards with a fan or a server's airflow."""
 

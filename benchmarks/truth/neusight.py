@@ -153,7 +153,7 @@ def sheet(only: str) -> Sheet | None:
     if not TABLE.exists():
         return None
     known = fit_all()
-    table, errors, left_out, plain, held = [], [], [], [], 0
+    table, errors, left_out, plain, held, held_alone = [], [], [], [], 0, 0
     for row in sorted(rows(), key=lambda row: (row.card, row.name)):
         if only not in row.name and only not in row.card:
             continue
@@ -179,6 +179,7 @@ def sheet(only: str) -> Sheet | None:
             )
         )
         held += step.seconds.low <= row.seconds <= step.seconds.high
+        held_alone += alone.seconds.low <= row.seconds <= alone.seconds.high
         for values, error in zip((errors, left_out, plain), found, strict=True):
             values.append(error)
     return Sheet(
@@ -192,7 +193,8 @@ def sheet(only: str) -> Sheet | None:
         notes=(
             f"In the interval: {held} of {len(errors)}.",
             "",
-            f"From the card alone, the GPU's own times hidden: {Errors(values=left_out).text}.",
+            f"From the card alone, the GPU's own times hidden: {Errors(values=left_out).text}. In the wider interval: "
+            f"{held_alone} of {len(errors)}.",
             "",
             f"Plain roofline, peaks of the data sheet: {Errors(values=plain).text}.",
             "",

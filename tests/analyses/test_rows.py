@@ -24,10 +24,14 @@ def test_a_norm_finds_its_rows_in_the_cache_while_they_fit():
 
 def test_a_softmax_of_few_elements_stays_in_registers():
     assert reads(kernel("softmax", 1024), V100) == 1
-    # 4096 elements: 512 threads, 4 rows each: 80 * 4 * 16 KiB = 5 MiB of 6; 0.8333 - 0.3 of 0.7 not found, twice
-    assert reads(kernel("softmax", 4096), V100) == pytest.approx(1 + 2 * (5 / 6 - 0.3) / 0.7)
-    # 2048 elements: 256 threads, 8 rows of 8 KiB on 80: 5 MiB as well
-    assert reads(kernel("softmax", 2048), V100) == reads(kernel("softmax", 4096), V100)
+    # 8192 elements: 512 threads, 4 rows of 32 KiB: 128 KiB of a V100's 128, and 80 times that of 6 MiB: nothing is kept
+    assert reads(kernel("softmax", 8192), V100) == 3
+    # of an A100's 192 KiB they are 0.667, of its 40 MiB 13.5 / 40 = 0.3375: the L2 keeps (1 - 0.3375) / 0.7
+    assert reads(kernel("softmax", 8192), A100) == pytest.approx(1 + 2 * (1 - 0.6625 / 0.7))
+    # 2048 elements: 256 threads, 8 rows of 8 KiB: 64 KiB, half of the V100's own cache, keep 0.5 / 0.7
+    assert reads(kernel("softmax", 2048), V100) == pytest.approx(1 + 2 * (1 - 0.5 / 0.7))
+    # Pascal's own cache is not used: 56 * 8 rows of 8 KiB are 3.5 MiB of the L2's 4
+    assert reads(kernel("softmax", 2048), load("p100")) == pytest.approx(1 + 2 * (1 - 0.125 / 0.7))
 
 
 def test_backward_passes_and_everything_else():

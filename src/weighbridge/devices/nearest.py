@@ -36,7 +36,7 @@ GENERATIONS = {
 STACKED = frozenset({"volta", "ampere-a100", "hopper", "blackwell"})
 """Architectures whose cards have stacked memory (HBM2 and later), which comes nearer to its nominal bandwidth."""
 
-WIDER = (0.85, 1.2)
+WIDER = (0.9, 1.15)
 """What the ends of an interval are multiplied by where a device's own times were not used."""
 
 

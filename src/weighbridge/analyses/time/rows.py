@@ -3,7 +3,8 @@
 A block of threads takes a row, first for its mean or its maximum, then for its sum, then for the result. The
 first time comes from memory. The second comes from the L2 cache while the rows that all blocks are working on fit
 in there: 108 multiprocessors with 16 rows of 1024 float32 each are 6.75 MiB, which an A100 keeps (40 MiB) and a V100
-does not (6 MiB). A softmax of up to 1024 elements stays in registers.
+does not (6 MiB). A softmax of up to 1024 elements stays in registers; a longer one comes from the multiprocessor's own
+cache where that keeps its rows, from Volta on.
 
 The threads of a block and the number of times are PyTorch's (aten/src/ATen/native/cuda/layer_norm_kernel.cu,
 SoftMax.cu, PersistentSoftmax.cuh); where a cache begins and ceases to help is fitted to NeuSight's tables.
@@ -29,7 +30,10 @@ THREADS = {(7, 5): 1024, (8, 6): 1536, (8, 7): 1536, (8, 9): 1536, (12, 0): 1536
 """How many threads a multiprocessor has at once, by compute capability; 2048 elsewhere (CUDA C++ Programming Guide)."""
 
 KEPT, LOST = 0.3, 1.0
-"""The share of the L2 up to which all rows are found again, and that at which none is."""
+"""The share of a cache up to which all rows are found again, and that at which none is."""
+
+HALF_BLOCK_BYTES = 8192
+"""A softmax over more than 2048 elements takes 512 threads a row, below 256."""
 
 
 def reads(kernel: Kernel, device: Device) -> float:
@@ -40,9 +44,17 @@ def reads(kernel: Kernel, device: Device) -> float:
         return 1.0
     if device.multiprocessors is None or device.l2_bytes is None:
         return float(times)
-    at_once = device.multiprocessors * _rows_at_once(kernel, device) * kernel.row_bytes
-    found = (LOST - at_once / device.l2_bytes) / (LOST - KEPT)
-    return 1 + (times - 1) * (1 - min(max(found, 0.0), 1.0))
+    rows = _rows_at_once(kernel, device)
+    kept = _kept(device.multiprocessors * rows * kernel.row_bytes, device.l2_bytes)
+    own_cache = device.l1_bytes if (device.compute_capability or (0, 0)) >= (7, 0) else None
+    if kernel.kind == "softmax" and own_cache is not None:
+        kept = max(kept, _kept(rows * kernel.row_bytes, own_cache))
+    return 1 + (times - 1) * (1 - kept)
+
+
+def _kept(at_once: int, cache_bytes: int) -> float:
+    """The share of the bytes that are worked on at once which a cache still has the next time."""
+    return min(max((LOST - at_once / cache_bytes) / (LOST - KEPT), 0.0), 1.0)
 
 
 def _rows_at_once(kernel: Kernel, device: Device) -> int:
@@ -50,4 +62,4 @@ def _rows_at_once(kernel: Kernel, device: Device) -> int:
     threads = THREADS.get(device.compute_capability or (0, 0), 2048)
     if kernel.kind == "norm":
         return threads // 128
-    return threads // (256 if kernel.row_bytes < 4 * IN_REGISTERS_BYTES else 512)
+    return threads // (256 if kernel.row_bytes <= HALF_BLOCK_BYTES else 512)

@@ -45,8 +45,9 @@ def test_a_device_takes_over_from_the_nearest_and_says_so():
     found = taken_over(load("h100-sxm"), KNOWN)
     assert found.of("norm", "forward").bandwidth == 0.91
     assert found.basis.startswith("scaled from A100 PCIe 40GB, as H100 SXM5 80GB was not measured")
-    assert found.low == pytest.approx(0.8 * 0.9)
-    assert found.high == pytest.approx(1.5 * 1.15)
+    # all that it takes is borrowed: the ends of 0.8 to 1.5 move out by 10 and 15 %
+    assert found.borrowed == {"matmul", "norm", "convolution"}
+    assert found.interval("", 1.0) == pytest.approx((0.8 * 0.9, 1.5 * 1.15))
     # a class that only a farther device has comes from there
     assert found.of("convolution", "forward").bandwidth == 0.85
 
@@ -66,7 +67,10 @@ def test_architecture_counts_before_memory_and_memory_before_age():
 def test_a_measured_device_keeps_its_own_and_borrows_what_it_lacks():
     found = taken_over(load("t4"), KNOWN)
     assert found.basis == "timed"
-    assert (found.low, found.high) == (0.8, 1.5)
+    assert found.interval("") == (0.8, 1.5)
+    # a step that spends 40 % of its time in convolutions, which are another device's
+    assert found.borrowed == {"convolution"}
+    assert found.interval("", 0.4) == pytest.approx((0.8 * 0.96, 1.5 * 1.06))
     assert found.of("norm", "forward").bandwidth == 0.75
     assert found.of("convolution", "forward").bandwidth == 0.85
 

@@ -24,6 +24,10 @@ class Efficiency:
     launch_s: float
 
 
+WIDER = (0.1, 0.15)
+"""By what share the ends of an interval move out where all of a device's shares are another's."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Efficiencies:
     """Those of all classes on one device, by class and part ('convolution', 'forward').
@@ -32,7 +36,8 @@ class Efficiencies:
     last are classes of their own, by `CHANNELS_LAST` behind the name. `dispatch_s` is the host's time for one operator of
     an eager program. A step was measured to take between `low` and `high` times its prediction, in 90 of
     100 cases that were not used in fitting, and `intervals` says so of steps of one sort ('training, channels-last'); `basis`
-    says in one sentence what that rests on.
+    says in one sentence what that rests on. `borrowed` are the classes whose shares were taken over from another device,
+    which widens that.
 
     A kernel's arithmetic and its traffic overlap, and not wholly where both take long: together they take
     (compute^p + memory^p)^(1/p), p being `overlap`; endless, the longer hides the other. What fits into the
@@ -48,6 +53,7 @@ class Efficiencies:
     overlap: float = inf
     cached: float = 0.0
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    borrowed: frozenset[str] = frozenset()
 
     def of(self, kind: str, part: str, *, channels_last: bool = False) -> Efficiency:
         """That of a class and part; of its forward part, or with channels first, where its own was not fitted."""
@@ -58,9 +64,14 @@ class Efficiencies:
         found = self.classes.get((kind, part)) or self.classes.get((kind, "forward"))
         return found or self.default
 
-    def interval(self, sort: str) -> tuple[float, float]:
-        """Between how many times its prediction a step of that sort lies in nine cases of ten."""
-        return self.intervals.get(sort, (self.low, self.high))
+    def interval(self, sort: str, borrowed: float = 0.0) -> tuple[float, float]:
+        """Between how many times its prediction a step of that sort lies in nine cases of ten.
+
+        `borrowed` is the share of its time that it spends in borrowed classes.
+        """
+        low, high = self.intervals.get(sort, (self.low, self.high))
+        lower, higher = WIDER
+        return low * (1 - lower * borrowed), high * (1 + higher * borrowed)
 
     def fitted(self, kind: str) -> bool:
         """Whether kernels of that class were among those that were measured."""

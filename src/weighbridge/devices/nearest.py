@@ -36,9 +36,6 @@ GENERATIONS = {
 STACKED = frozenset({"volta", "ampere-a100", "hopper", "blackwell"})
 """Architectures whose cards have stacked memory (HBM2 and later), which comes nearer to its nominal bandwidth."""
 
-WIDER = (0.9, 1.15)
-"""What the ends of an interval are multiplied by where a device's own times were not used."""
-
 
 def efficiencies(device: Device) -> Efficiencies:
     """What is known of how near a device comes to its peaks."""
@@ -60,17 +57,15 @@ def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencie
         classes |= others[key].classes if same_chip else _ruled(others[key].classes)
     if own is not None:
         missing = {at: share for at, share in classes.items() if not own.fitted(at[0])}
-        return replace(own, classes={**missing, **own.classes})
+        borrowed = frozenset(kind for kind, _ in missing)
+        return replace(own, classes={**missing, **own.classes}, borrowed=borrowed)
     if not order:
         return UNMEASURED
-    found = others[order[0]]
-    lower, higher = WIDER
     return replace(
-        found,
-        low=found.low * lower,
-        high=found.high * higher,
+        others[order[0]],
         basis=f"scaled from {load(order[0]).name}, as {device.name} was not measured; interval widened",
         classes=classes,
+        borrowed=frozenset(kind for kind, _ in classes),
     )
 
 

@@ -88,7 +88,9 @@ class StepTime:
         found = self.clock.efficiencies
         workload = self.program.workload
         compiled = ", compiled" if workload.compiled else ""
-        low, high = found.interval(f"{workload.mode}, {workload.layout}{compiled}")
+        sort = f"{workload.mode}, {workload.layout}{compiled}"
+        borrowed = sum(seconds for kind, seconds in self.by_class.items() if kind in found.borrowed)
+        low, high = found.interval(sort, borrowed / self.device_s if self.device_s else 0.0)
         return Estimate(value=value, low=value * low, high=value * high, basis=found.basis)
 
     @property

@@ -49,6 +49,9 @@ def title(race: Race) -> str:
     schedules = [run.schedule for run in race.runs if run.schedule is not None]
     if schedules:
         parts.append(f"{integer(schedules[0].dataset)} samples an epoch")
+    batches = {run.batch for run in race.runs if run.batch is not None}
+    if len(batches) == 1:
+        parts.append(f"batch {integer(batches.pop())}")
     workload = next((run.workload for run in race.runs if run.workload is not None), None)
     if workload is not None:
         optimizer = "" if workload.optimizer is None else f", {workload.optimizer.text}"
@@ -67,16 +70,16 @@ def sheet(race: Race) -> Sheet:
         subject="network",
         columns=(
             Column(key="device", title="on", align="left", rank=0 if several else 9),
-            Column(key="fits", title="fits?", align="left", rank=3),
-            Column(key="batch", title="batch", rank=3),
+            Column(key="fits", title="fits?", align="left", rank=2),
+            Column(key="batch", title="batch", rank=6),
             Column(key="updates", title="updates an epoch", rank=8),
-            Column(key="step", title="step", data_unit="s", rank=2),
+            Column(key="step", title="step", data_unit="s", rank=5),
             Column(key="rate", title="samples/s", rank=7),
-            Column(key="epoch", title="epoch", data_unit="s", rank=1),
+            Column(key="epoch", title="epoch", data_unit="s", rank=2),
             Column(key="epochs", title="epochs"),
             Column(key="total", title="to train", data_unit="s"),
             Column(key="between", title="between", rank=4),
-            Column(key="energy", title="energy", data_unit="J", rank=6),
+            Column(key="energy", title="energy", data_unit="J", rank=3),
             Column(key="cost", title="cost", data_unit=currency(race.runs), rank=1),
             Column(key="accuracy", title="top-1", rank=2),
         ),

@@ -144,16 +144,20 @@ def sheet(found: Where, *, top: int | None = None) -> Sheet:
     priced = "cost" if total else "cost, an epoch" if epoch else "cost, 1 M samples"
     columns = [
         Column(key="fits", title="fits?", align="left"),
-        Column(key="memory", title="memory", rank=3),
-        Column(key="peak", title="peak", data_unit="bytes", rank=4),
+        Column(key="memory", title="memory", rank=2),
+        Column(key="peak", title="peak", data_unit="bytes", rank=6),
         Column(key="step", title="step", data_unit="s"),
-        Column(key="between", title="between", rank=5),
-        Column(key="rate", title="samples/s", rank=2),
-        *([Column(key="epoch", title="epoch", data_unit="s", rank=1)] if epoch else []),
+        Column(key="between", title="between", rank=3),
+        Column(key="rate", title="samples/s", rank=5),
+        *(
+            [Column(key="epoch", title="epoch", data_unit="s", rank=4 if total else 1)]
+            if epoch
+            else []
+        ),
         *([Column(key="total", title="to train", data_unit="s")] if total else []),
-        Column(key="price", title="an hour", rank=6),
+        Column(key="price", title="an hour", rank=7),
         Column(key="cost", title=priced, data_unit=currency(found.runs)),
-        Column(key="bound", title="bound by", align="left", rank=3),
+        Column(key="bound", title="bound by", align="left", rank=1),
     ]
     return Sheet(
         subject="device",

@@ -11,11 +11,13 @@ from click.testing import CliRunner
 import weighbridge
 from weighbridge import devices
 from weighbridge.analyses.time.outsized import outsized, share_of
+from weighbridge.analyses.time.step import StepTime, step_time_or_why
 from weighbridge.cli import main
 from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
 from weighbridge.errors import UsageError
 from weighbridge.reports.sheet import apportioned, durations
-from weighbridge.reports.time import listed
+from weighbridge.reports.time import listed, sentence
+from weighbridge.rooms import backend, clock
 
 # 100 GFLOP/s of vectors, 1 TFLOP/s of float16 matrices, 10 GB/s
 CARD = Device(
@@ -342,3 +344,35 @@ def test_l13_fully_connected_layers_take_time_out_of_proportion_at_batch_1(monke
     (time,) = weighbridge.weigh("vgg16", batch=64, on="cpu").times
     assert outsized(time) is None
     assert share_of(time, found.scopes) < 3 * found.operations_share
+
+
+# -- every device --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "amp-fp16", "float64"])
+def test_every_device_tells_its_time_or_what_to_choose_in_place_of_that(monkeypatch, precision):
+    monkeypatch.undo()
+    steps = {}
+
+    def step(device, precision):
+        kernels = backend(device)
+        if (kernels, precision) not in steps:
+            found = weighbridge.weigh(
+                "lenet5", batch=2, train="sgd", precision=precision, backend=kernels
+            )
+            steps[kernels, precision] = found.program
+        return step_time_or_why(steps[kernels, precision], clock(device, precision))
+
+    for device in devices.load_all():
+        found = step(device, precision)
+        assert sentence(found, device)
+        if isinstance(found, StepTime):
+            assert 0 < found.seconds.low < found.seconds.value < found.seconds.high
+            assert sum(found.by_op.values()) == pytest.approx(found.seconds.value)
+            continue
+        (choose,) = [hint for hint in found.hints if "choose --precision" in hint] or [""]
+        if not choose:
+            assert found.why.startswith("nobody says how fast")
+            continue
+        for word in choose.removeprefix("choose --precision ").split(" or "):
+            assert isinstance(step(device, word), StepTime), (device.key, word)

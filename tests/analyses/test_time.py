@@ -112,6 +112,24 @@ def test_a_device_without_half_precision_is_to_be_used_in_float32():
     assert error.value.hints[0] == "choose --precision float32"
 
 
+def test_a_device_of_which_no_rate_is_known_is_refused():
+    bare = Device(name="bare", bandwidth_bytes_per_s=10e9)
+    with pytest.raises(UsageError, match="nobody says how fast bare computes"):
+        clock(bare).time(matmul())
+
+
+def test_what_is_no_contraction_runs_at_the_rate_of_products_where_no_other_is_known():
+    # as of TPUs: 1e8 operations at 1e12 a second, and 1e6 bytes at 10e9, which is what takes the time
+    tpu = Device(name="tpu", bandwidth_bytes_per_s=10e9, matrix_flop_per_s=Rates(bfloat16=1e12))
+    time = clock(tpu).time(
+        Kernel(kind="activation", dtype="bfloat16", operations=10**8, read_bytes=10**6)
+    )
+    assert time.compute_s == pytest.approx(1e-4)
+    assert time.seconds == pytest.approx(1e-4)
+    with pytest.raises(UsageError, match="tpu has no rate for float32"):
+        clock(tpu).time(matmul(dtype="float32"))
+
+
 def test_a_device_of_unknown_bandwidth_is_refused():
     with pytest.raises(UsageError, match="nobody says how fast a size is"):
         clock(Device(name="a size")).time(matmul())

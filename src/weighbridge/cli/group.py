@@ -26,6 +26,7 @@ Examples:
   weigh "100 -> (fc)10" --convention lecture --formulas
   weigh densenet121 -o layers.csv                 .json .csv .md .tex .html .txt
   weigh gpt2 --space --train adamw                disk, memory, optimizers
+  weigh resnet50 --batch 64 --train sgd --on rtx-4090,a100-80gb
   weigh compare vgg16 googlenet resnet50 densenet121
 """
 

@@ -82,7 +82,7 @@ def device_options(command: Command) -> Command:
     options = (
         click.option(
             "--on", metavar="DEVICE,...", shell_complete=complete_device,
-            help="Does it fit? rtx-4090, a size of memory such as 24GiB, cpu:32GiB. All: weigh devices.",
+            help="Does it fit, and how long does it take? rtx-4090, cpu:32GiB, or memory alone: 24GiB. All: weigh devices.",
         ),
         click.option("--here", is_flag=True, help="On this machine: its memory and its GPUs."),
         click.option(

@@ -127,16 +127,31 @@ class Clock:
         dtype = self.computed_in(kernel)
         if kernel.kind in CONTRACTIONS:
             rate = self.device.peak_flop_per_s(dtype)
-        else:  # what half precision moves is computed in float32
-            rates = self.device.vector_flop_per_s
-            rate = rates.get(dtype) if dtype == "float64" else rates.get("float32")
+        else:
+            rate = self._vector_flop_per_s(dtype)
         if rate is None:
+            known = known_rates(self.device)
+            if not known:
+                raise UsageError(
+                    f"nobody says how fast {self.device.name} computes",
+                    "name a device whose peaks are known: weigh devices",
+                )
             raise UsageError(
                 f"{self.device.name} has no rate for {dtype}",
                 *_instead(self.device, dtype),
-                f"it has: {', '.join(known_rates(self.device))}",
+                f"it has: {', '.join(known)}",
             )
         return rate
+
+    def _vector_flop_per_s(self, dtype: str) -> float | None:
+        """The rate of what is no contraction: half precision is computed in float32.
+
+        Where nobody publishes that, as of TPUs, the rate of products stands for it: memory bounds such kernels anyway.
+        """
+        vectors, peak = self.device.vector_flop_per_s, self.device.peak_flop_per_s
+        if dtype == "float64":
+            return vectors.float64
+        return vectors.float32 or peak("float32") or peak("bfloat16") or peak("float16")
 
     def computed_in(self, kernel: Kernel) -> str:
         """The dtype of its arithmetic on this device: TF32 in place of float32 where PyTorch takes it."""

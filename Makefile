@@ -21,11 +21,12 @@ setup: .venv/setup  ## install everything that tests and checks need, torch incl
 test: .venv/setup  ## the tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup -m "not slow"
 
-check: .venv/setup  ## format, lint, types, the arrows between the rooms
+check: .venv/setup node_modules/setup  ## format, lint, types (the page's JavaScript too), the arrows between the rooms
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	node_modules/.bin/tsc -p jsconfig.json
 
 format: .venv/setup  ## put the sources into shape
 	$(BIN)/ruff format $(SOURCES)
@@ -53,7 +54,7 @@ dist: .venv/setup  ## a wheel and a source archive under dist/
 	$(BIN)/python -m build
 
 clean:  ## remove the virtual environment and what was built
-	rm -rf .venv .venv-peers dist build
+	rm -rf .venv .venv-peers node_modules dist build
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -66,6 +67,10 @@ clean:  ## remove the virtual environment and what was built
 	$(PIP) torch torchvision
 	$(PIP) --editable ".[torch,timm,hf,dataframe,plot,test,check]"
 	touch $@ .venv/demo
+
+node_modules/setup: package.json package-lock.json
+	npm ci
+	touch $@
 
 .venv-peers/setup: .venv/setup benchmarks/peers/requirements.txt
 	$(BIN)/python -m benchmarks.peers.install

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import weighbridge
+from weighbridge import units
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSER = os.environ.get("WEIGHBRIDGE_BROWSER") or shutil.which("chromium")
@@ -187,35 +188,56 @@ def test_knobs_go_back(opened):
     opened.turn(batch=64, train="", device="-1")
     assert opened.record() != asked
     opened.page.click("#knob-reset")
-    opened.page.wait_for_timeout(200)
+    settled(opened.page)
     assert opened.record() == asked
 
 
 def test_the_page_never_disagrees_with_the_command(opened):
-    settings = random.Random(6)
+    assert turned_at_random(opened, 20) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "network",
+    [
+        "lenet5", "alexnet", "vgg11", "googlenet", "resnet50", "densenet121", "mobilenet_v2",
+        "vit_b_16", "bert-base", "gpt2",
+    ],
+)  # fmt: skip
+def test_no_page_disagrees_with_the_command(browser, tmp_path, network):
+    path = tmp_path / "report.html"
+    weighbridge.weigh(network, train="adamw", batch=4, on=DEVICE).save(path)
+    opened = Opened(browser, path)
+    assert turned_at_random(opened, 20) == []
+    assert opened.complaints == []
+    opened.page.close()
+
+
+def turned_at_random(opened, times):
+    """Where the page does not say what the command says that it shows, after each of so many turns."""
+    chance = random.Random(6)
     page = opened.page
-    trains = page.locator("#knob-train option").evaluate_all("all => all.map(o => o.value)")
-    precisions = page.locator("#knob-precision option").evaluate_all("all => all.map(o => o.value)")
-    for _ in range(20):
-        batch, device = (
-            settings.choice((1, 2, 3, 17, 100, 700)),
-            settings.choice((DEVICE, "t4", "a100-80gb")),
-        )
-        opened.turn(train=settings.choice(trains), precision=settings.choice(precisions))
-        opened.turn(batch=batch)
-        place = page.locator("#knob-device option").evaluate_all(
-            "all => all.map(o => o.textContent)"
-        )
-        names = {"rtx-4090": "RTX 4090 (", "t4": "T4", "a100-80gb": "A100"}
-        wanted = next(
-            i
-            for i, text in enumerate(place)
-            if names[device] in text and (device != "a100-80gb" or "80" in text)
-        )
-        page.select_option("#knob-device", index=wanted)
-        page.wait_for_timeout(100)
+    found = []
+    for _ in range(times):
+        page.fill("#knob-batch", str(chance.choice((1, 2, 3, 17, 100, 700))))
+        for name in ("train", "precision", "checkpoint", "device"):
+            options = page.locator(f"#knob-{name}:enabled option:enabled")
+            values = options.evaluate_all("all => all.map(option => option.value)")
+            if values:
+                page.select_option(f"#knob-{name}", chance.choice(values))
+        settled(page)
         line = page.inner_text("#command").split()
-        assert list(disagreements(opened.record(), commanded(line))) == [], " ".join(line)
+        found += [
+            f"{' '.join(line)}: {each}" for each in disagreements(opened.record(), commanded(line))
+        ]
+    return found
+
+
+def settled(page):
+    """Waits until the last turn of a knob is drawn."""
+    before = None
+    while before != (before := page.get_attribute("html", "data-turned")):
+        page.wait_for_timeout(150)
 
 
 def commanded(line):
@@ -227,6 +249,49 @@ def commanded(line):
     result = CliRunner().invoke(main, [*line[1:], "--json"])
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
+
+
+def test_numbers_are_written_as_the_command_writes_them(opened):
+    chance = random.Random(6)
+    values = [0, 1, 511, 999, 1000, 1023, 1024, 1152 * 2**20, 999_499, 999_500, 2**40 + 2**30]
+    values += [9 * 2**exponent for exponent in range(2, 50, 3)]  # 1.125, between two roundings
+    values += [int(10 ** chance.uniform(0, 15)) for _ in range(500)]
+    for name, written in (("count", units.count), ("memory", units.memory)):
+        said = opened.page.evaluate(f"all => all.map(weighbridge.{name})", values)
+        assert said == [written(value) for value in values]
+    shares = [0, 0.0004, 0.0005, 0.00099, 0.25, 0.0625, 0.1875, 0.99949, 1]
+    said = opened.page.evaluate("all => all.map(weighbridge.percent)", shares)
+    assert said == [units.percent(share) for share in shares]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_letters_stand_out_from_what_they_stand_on(browser, file, scheme):
+    """WCAG 2.2, 1.4.3: 4.5 to 1 for text."""
+    opened = Opened(browser, file, color_scheme=scheme)
+    style = "getComputedStyle(document.documentElement).getPropertyValue"
+    colour = {
+        name: luminance(opened.page.evaluate(f"{style}('--{name}')"))
+        for name in ("ink", "soft", "accent", "good", "close", "bad", "paper", "tint", "bar")
+    }
+    for text in ("ink", "soft", "accent", "good", "close", "bad"):
+        for ground in ("paper", "tint"):
+            assert contrast(colour[text], colour[ground]) >= 4.5, f"{text} on {ground}"
+    assert contrast(colour["ink"], colour["bar"]) >= 4.5
+    opened.page.close()
+
+
+def luminance(colour):
+    """Relative luminance of #rrggbb as WCAG defines it."""
+    parts = (int(colour.strip()[place : place + 2], 16) / 255 for place in (1, 3, 5))
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one, other):
+    low, high = sorted((one, other))
+    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize(

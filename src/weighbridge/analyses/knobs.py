@@ -81,14 +81,14 @@ def knobs(build: Build, program: Program, *, convention: Convention = "macs") ->
     """
     asked = position(build, program.workload, convention=convention)
     found, refused = [asked], []
-    steps = {_step(asked.workload): asked}
+    steps = {_step(asked.workload): _Neighbour.of(asked)}
     for workload in _workloads(program):
         try:
             like = steps.get(_step(workload))
-            turned = None if like is None else _updated(like, build(workload), convention)
+            turned = None if like is None else like.updated(build(workload), convention)
             if turned is None:
                 turned = position(build, workload, convention=convention)
-                steps.setdefault(_step(workload), turned)
+                steps.setdefault(_step(workload), _Neighbour.of(turned))
             found.append(turned)
         except WeighError as error:
             refused.append(Refused(workload=workload, why=error.message))
@@ -100,56 +100,80 @@ def _step(workload: Workload) -> tuple[str, str, str]:
     return (workload.precision, workload.mode, workload.checkpointing)
 
 
-def _updated(like: Position, program: Program, convention: Convention) -> Position | None:
-    """The position with another rule of update: what forward and backward take grows as it does in `like`.
-
-    Updates are of parameters, which no batch makes larger. None where forward and backward are not the same after all.
-    """
-    snapshot = _Snapshot(program, convention)
-    figures, held = like.figures, like.bytes
-    grown = zip(
-        (*figures.zero, *held.zero),
-        (*figures.first, *held.first),
-        (*figures.second, *held.second),
-        strict=True,
-    )
-    growing = {
-        place: terms
-        for place, terms in zip(_places(like.contract, like.lifetimes), grown, strict=True)
-        if terms[1] or terms[2]
-    }
-    rows: list[tuple[int | float, int, int]] = []
-    for place, value in zip(
-        _places(snapshot.contract, snapshot.lifetimes), snapshot.numbers, strict=True
-    ):
-        rows.append(growing.pop(place, (value, 0, 0)))
-    if growing:
-        return None  # something that grows is not there
-    zero, first, second = zip(*rows, strict=True)
-    found = Growing(zero=zero, first=first, second=second)
-    if found.at(program.workload.batch) != snapshot.numbers:
-        return None
-    return snapshot.position(found, smallest=like.smallest, largest=like.largest, fixed=like.fixed)
+Terms = tuple[int | float, int, int]
 
 
-def _places(contract: Json, lives: Sequence[Lifetime]) -> Iterator[object]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Neighbour:
+    """A position, and what of it grows, by where it stands."""
+
+    position: Position
+    growing: Mapping[object, Terms]
+
+    @classmethod
+    def of(cls, position: Position) -> _Neighbour:
+        figures, held = position.figures, position.bytes
+        terms = zip(
+            (*figures.zero, *held.zero),
+            (*figures.first, *held.first),
+            (*figures.second, *held.second),
+            strict=True,
+        )
+        places = _places(position.contract, position.lifetimes)
+        return cls(
+            position=position,
+            growing={
+                place: each for place, each in zip(places, terms, strict=True) if each[1] or each[2]
+            },
+        )
+
+    def updated(self, program: Program, convention: Convention) -> Position | None:
+        """The position with another rule of update: what forward and backward take grows as it does here.
+
+        Updates are of parameters, which no batch makes larger. None where forward and backward are not the
+        same after all.
+        """
+        snapshot = _Snapshot(program, convention)
+        left = dict(self.growing)
+        places = _places(snapshot.contract, snapshot.lifetimes)
+        rows = [
+            left.pop(place, (value, 0, 0))
+            for place, value in zip(places, snapshot.numbers, strict=True)
+        ]
+        if left:
+            return None
+        zero, first, second = zip(*rows, strict=True)
+        found = Growing(zero=zero, first=first, second=second)
+        if found.at(program.workload.batch) != snapshot.numbers:
+            return None
+        like = self.position
+        return snapshot.position(
+            found, smallest=like.smallest, largest=like.largest, fixed=like.fixed
+        )
+
+
+def _places(contract: Json, lives: Sequence[Lifetime]) -> list[object]:
     """A name for each number of a snapshot, the same in programs that differ in their update alone."""
-    yield from _paths(contract, ())
+    found: list[object] = []
+    _gather_paths(contract, "", found)
     seen: Counter[object] = Counter()
     for life in lives:
         place = (life.birth, life.category, life.scope, life.maker)
         seen[place] += 1
-        yield (*place, seen[place])
+        found.append((*place, seen[place]))
+    return found
 
 
-def _paths(record: Json, path: tuple[str | int, ...]) -> Iterator[object]:
-    """Where each number of plain data stands, in the order of :func:`numbers`."""
-    if isinstance(record, dict | list):
-        entries = record.items() if isinstance(record, dict) else enumerate(record)
-        for name, value in entries:
-            yield from _paths(value, (*path, name))
-    elif isinstance(record, int | float) and not isinstance(record, bool):
-        yield path
+def _gather_paths(record: Json, path: str, found: list[object]) -> None:
+    """Adds where each number of plain data stands, in the order of :func:`numbers`."""
+    if isinstance(record, int | float) and not isinstance(record, bool):
+        found.append(path)
+    elif isinstance(record, dict):
+        for name, value in record.items():
+            _gather_paths(value, f"{path}.{name}", found)
+    elif isinstance(record, list):
+        for index, value in enumerate(record):
+            _gather_paths(value, f"{path}.{index}", found)
 
 
 def position(build: Build, workload: Workload, *, convention: Convention = "macs") -> Position:
@@ -280,16 +304,23 @@ def sized(
     return tuple(Sized(operations=next(pieces), names=known, sizes=next(pieces)) for known in names)
 
 
-def numbers(record: Json) -> Iterator[int | float]:
+def numbers(record: Json) -> list[int | float]:
     """The numbers of plain data, in the order in which they stand."""
-    if isinstance(record, dict):
+    found: list[int | float] = []
+    _gather(record, found)
+    return found
+
+
+def _gather(record: Json, found: list[int | float]) -> None:
+    """Adds the numbers; a function of its own and no generator, since a page has half a million of them."""
+    if isinstance(record, int | float) and not isinstance(record, bool):
+        found.append(record)
+    elif isinstance(record, dict):
         for value in record.values():
-            yield from numbers(value)
+            _gather(value, found)
     elif isinstance(record, list):
         for value in record:
-            yield from numbers(value)
-    elif isinstance(record, int | float) and not isinstance(record, bool):
-        yield record
+            _gather(value, found)
 
 
 def held_places(lives: Sequence[Lifetime]) -> Mapping[int, int]:

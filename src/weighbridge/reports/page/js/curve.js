@@ -30,7 +30,7 @@ export class Curve {
     this.cursor = 0;
     this.width = 1000;
     this.picture = part("curve");
-    new ResizeObserver(() => this.#resized()).observe(this.picture);
+    new ResizeObserver(([entry]) => this.#resized(entry.contentRect.width)).observe(this.picture);
     const rounds = /** @type {HTMLSelectElement} */ (part("curve-round"));
     rounds.addEventListener("change", () => {
       this.round = /** @type {Curve["round"]} */ (rounds.value);
@@ -51,10 +51,12 @@ export class Curve {
     });
   }
 
-  #resized() {
-    const width = Math.max(Math.round(this.picture.clientWidth), NARROWEST);
-    if (width === this.width || !this.reading) return;
-    this.draw(this.reading);
+  /** @param {number} space */
+  #resized(space) {
+    const width = Math.max(Math.round(space), NARROWEST);
+    if (width === this.width) return;
+    this.width = width;
+    if (this.reading) this.draw(this.reading);
   }
 
   /** @returns {Timeline} */
@@ -105,7 +107,6 @@ export class Curve {
     const step = this.#step();
     const count = step.allocated.length;
     if (!count) return;
-    this.width = Math.max(Math.round(this.picture.clientWidth), NARROWEST);
     this.picture.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
     const most = step.allocated[step.peak];
     const columns = fullest(step);

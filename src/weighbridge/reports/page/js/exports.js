@@ -37,7 +37,7 @@ function latexCell(text) {
 
 /** @type {Record<string, (head: Head, reading: Reading) => string>} */
 const FORMS = {
-  json: (head, reading) => `${JSON.stringify(reading.contract, null, 2)}\n`,
+  json: (_head, reading) => `${JSON.stringify(reading.contract, null, 2)}\n`,
   csv: (head, reading) => `${rows(head, reading).map((row) => row.map(csvCell).join(",")).join("\n")}\n`,
   md: (head, reading) => {
     const [headings, ...lines] = rows(head, reading);

@@ -31,8 +31,11 @@ export class Icicle {
       this.#draw();
     });
     this.width = 1000;
-    new ResizeObserver(() => {
-      if (Math.round(this.picture.clientWidth) !== this.width) this.#draw();
+    new ResizeObserver(([entry]) => {
+      const width = Math.max(Math.round(entry.contentRect.width), 300);
+      if (width === this.width) return;
+      this.width = width;
+      this.#draw();
     }).observe(this.picture);
     this.picture.addEventListener("click", (event) => this.#choose(/** @type {Element} */ (event.target)));
     this.picture.addEventListener("keydown", (event) => this.#key(event));
@@ -92,7 +95,6 @@ export class Icicle {
 
   #draw() {
     if (!this.root) return;
-    this.width = Math.max(Math.round(this.picture.clientWidth), 300);
     const measure = /** @type {Measure} */ (this.measures.value);
     const top = [...walk(this.root)].find((each) => each.scope === this.top) ?? this.root;
     const whole = top.all[measure];

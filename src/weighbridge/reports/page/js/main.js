@@ -68,3 +68,4 @@ document.documentElement.classList.add("live");
 const asked = { text: (/** @type {string} */ form) => exports.text(form), count, memory, percent };
 Object.assign(window, { weighbridge: asked });
 await turn();
+performance.mark("ready");

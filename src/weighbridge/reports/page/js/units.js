@@ -65,7 +65,7 @@ export function count(value) {
 
 /** A count in full, grouped: '25,557,032'. @param {number} value @returns {string} */
 export function integer(value) {
-  return value.toLocaleString("en-US", { maximumFractionDigits: 0 });
+  return String(value).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 /** Bytes, binary: '97.5 MiB'. @param {number} value @returns {string} */

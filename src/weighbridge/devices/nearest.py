@@ -1,11 +1,11 @@
 """Nearest: what a device that nobody measured takes over from one that somebody did.
 
-Shares of peaks and of bandwidth carry over where chips and memories are alike. So a class of kernels
-is taken from the measured device that is nearest, and that is first one of the same architecture, then one with
-the same kind of memory, then the one fewest generations away. Of products only a chip of the same compute capability
-tells more than the rule does. What differs within all that, power and the number
-of multiprocessors, is in the card and in `sustained`. A step is then further off than where it was measured,
-and its interval is wider by what leaving a device out costs (`python -m benchmarks truth unseen`).
+Shares of peaks and of bandwidth carry over where memories and chips are alike. So a class of kernels
+is taken from the measured device that is nearest, and that is first one with the same kind of memory, then one
+of the same architecture, then the one fewest generations away. Of products only a chip of the same compute capability
+tells more than the rule does. What differs within all that, power and the number of multiprocessors, is in
+the card and in `sustained`. A step is then further off than where it was measured, and its interval is wider
+by what leaving a device out costs (`python -m benchmarks truth unseen`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ GENERATIONS = {
 """NVIDIA's architectures in the order in which they came."""
 
 STACKED = frozenset({"volta", "ampere-a100", "hopper", "blackwell"})
-"""Architectures whose cards have stacked memory (HBM2 and later), which comes nearer to its nominal bandwidth."""
+"""Architectures whose cards have stacked memory (HBM2 and later), which comes near to its nominal bandwidth."""
+
+UNCHECKED = ("RTX", "GTX", "Quadro", "Titan")
+"""How cards are called whose memory keeps no check bits, or not unless told to. The others' take part of the bandwidth:
+GDDR memory has no room of its own for them (NVIDIA, T4 and L4: 75 to 79 % of it is left)."""
 
 
 def efficiencies(device: Device) -> Efficiencies:
@@ -52,18 +56,23 @@ def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencie
     }
     order = sorted(others, key=lambda key: distance(device, load(key), others[key]))
     classes: dict[tuple[str, str], Efficiency] = {}
+    givers: dict[tuple[str, str], str] = {}
     for key in reversed(order):
         same_chip = load(key).compute_capability == device.compute_capability
-        classes |= others[key].classes if same_chip else _ruled(others[key].classes)
+        found = others[key].classes if same_chip else _ruled(others[key].classes)
+        classes |= found
+        givers |= dict.fromkeys(found, key)
     if own is not None:
         missing = {at: share for at, share in classes.items() if not own.fitted(at[0])}
         borrowed = frozenset(kind for kind, _ in missing)
         return replace(own, classes={**missing, **own.classes}, borrowed=borrowed)
     if not order:
         return UNMEASURED
+    given = list(givers.values())
+    names = " and ".join(load(key).name for key in order if key in given)
     return replace(
-        others[order[0]],
-        basis=f"scaled from {load(order[0]).name}, as {device.name} was not measured; interval widened",
+        others[max(order, key=given.count)],  # what is no class's is that of most classes
+        basis=f"scaled from {names}, as {device.name} was not measured; interval widened",
         classes=classes,
         borrowed=frozenset(kind for kind, _ in classes),
     )
@@ -86,9 +95,15 @@ def distance(
     )
     bandwidth = device.bandwidth_bytes_per_s or 0.0
     return (
+        _memory(device) != _memory(other),
         device.architecture != other.architecture,
-        (device.architecture in STACKED) != (other.architecture in STACKED),
         generations,
         -len(found.classes),
         abs(bandwidth - (other.bandwidth_bytes_per_s or 0.0)),
     )
+
+
+def _memory(device: Device) -> str:
+    if device.architecture in STACKED:
+        return "stacked"
+    return "unchecked" if device.name.startswith(UNCHECKED) else "checked"

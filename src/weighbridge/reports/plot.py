@@ -86,7 +86,13 @@ def draw(figure: Figure, found: Roofline, title: str) -> None:
     axes.set_axisbelow(True)
     _roofs(axes, roofs, x[1])
     _pieces(figure, axes, found)
-    figure.suptitle(fill(title, 72), fontsize=9, x=0.01, ha="left", weight="bold")
+    figure.suptitle(
+        fill(title.replace(" ·", "\N{NO-BREAK SPACE}·"), 72),
+        fontsize=9,
+        x=0.01,
+        ha="left",
+        weight="bold",
+    )
     told = f"{found.device.name}: {sentence(found.time, found.device)}"
     axes.set_title(fill(told, 84), fontsize=8, loc="left", color="#404040")
     figure.draw_without_rendering()  # lays it out: from here on the slope has an angle

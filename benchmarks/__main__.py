@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import allocator, building, every, startup, tracing
+from benchmarks import allocator, building, every, startup, tracing, whatifs
 from benchmarks.fitting import command as fitting
 from benchmarks.peers import command as peers
 from benchmarks.truth import command as truth
@@ -15,6 +15,7 @@ BENCHMARKS: Mapping[str, Callable[[], None]] = {
     "building": building.main,
     "tracing": tracing.main,
     "allocator": allocator.main,
+    "whatifs": whatifs.main,
 }
 
 

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from .running import where as where
     from .scales import Scale as Scale
     from .scales import scale as scale
+    from .sweeping import SweepReport as SweepReport
+    from .sweeping import sweep as sweep
     from .workload import InputSpec as InputSpec
     from .workload import Workload as Workload
 
@@ -58,6 +60,7 @@ _HOMES = {
     "rooflines": ("RooflineReport", "roofline"),
     "running": ("Candidate", "RunReport", "WhereReport", "run", "where"),
     "scales": ("Scale", "scale"),
+    "sweeping": ("SweepReport", "sweep"),
     "workload": ("InputSpec", "Workload"),
 }  # fmt: skip
 

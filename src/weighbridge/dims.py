@@ -161,6 +161,24 @@ def _rank(term: Expr, rank: Mapping[str, int]) -> tuple[int, str]:
     return (min(ranks, default=len(rank)), str(term))
 
 
+def larger(a: float, b: float) -> float:
+    """The larger of two numbers; of arrays the larger at each place, as (a + b + |a - b|) / 2."""
+    if type(a) in _PLAIN and type(b) in _PLAIN:
+        return max(a, b)
+    return (a + b + abs(a - b)) / 2
+
+
+def smaller(a: float, b: float) -> float:
+    """The smaller of two numbers; of arrays the smaller at each place."""
+    if type(a) in _PLAIN and type(b) in _PLAIN:
+        return min(a, b)
+    return (a + b - abs(a - b)) / 2
+
+
+_PLAIN = frozenset({int, float})
+"""What is one number; everything else is taken to be an array of them."""
+
+
 def halved(size: int) -> int:
     """Half of a size that is known to be even, for numbers and for symbols alike."""
     return size // 2 if isinstance(size, int) else size * _one_half()

@@ -8,7 +8,7 @@ error is one message with its hints, never a traceback. Nothing but click is loa
 
 from __future__ import annotations
 
-from . import lists, networks, run, timing
+from . import lists, networks, run, sweep, timing
 from .group import main
 
-__all__ = ["lists", "main", "networks", "run", "timing"]
+__all__ = ["lists", "main", "networks", "run", "sweep", "timing"]

@@ -14,7 +14,7 @@ from math import inf
 from typing import Literal
 
 from ...devices import PRODUCTS, Device, Efficiencies, reached
-from ...dims import bytes_of
+from ...dims import bytes_of, larger, smaller
 from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
 from ...units import unit
@@ -26,6 +26,10 @@ Bound = Literal["compute", "memory", "overhead"]
 AS_TF32 = frozenset({"convolution 1x1", "convolution", "convolution stem", "grouped convolution"})
 """float32 that PyTorch computes in TF32 unless told otherwise: cuDNN's convolutions (`torch.backends.cudnn.allow_tf32`
 is true by default, `torch.backends.cuda.matmul.allow_tf32` is not)."""
+
+
+TINY_S = 1e-15
+"""Less than any kernel takes: of two times that are nothing, neither is a part of the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,10 +49,13 @@ class KernelTime:
     @property
     def _together(self) -> float:
         """Arithmetic and traffic, as far as they overlap (`Efficiencies.overlap`)."""
-        longer, shorter = max(self.compute_s, self.memory_s), min(self.compute_s, self.memory_s)
-        if self.overlap == inf or not shorter:
+        longer = larger(self.compute_s, self.memory_s)
+        if self.overlap == inf:
             return longer
-        return float(longer * (1 + (shorter / longer) ** self.overlap) ** (1 / self.overlap))
+        shorter = smaller(self.compute_s, self.memory_s)
+        share = shorter / (longer + TINY_S)
+        together: float = longer * (1 + share**self.overlap) ** (1 / self.overlap)
+        return together
 
     @property
     def bound(self) -> Bound:
@@ -65,6 +72,11 @@ class Clock:
     device: Device
     efficiencies: Efficiencies
     tf32: bool = False
+
+    @property
+    def on_host(self) -> bool:
+        """Whether the host is the device."""
+        return self.device.kind in ("cpu", "board")
 
     def time(self, kernel: Kernel) -> KernelTime:
         """How long the kernel takes.
@@ -96,7 +108,7 @@ class Clock:
         Half of the gain is left where the largest operand is as large as the last cache.
         """
         last = self.device.l2_bytes
-        if not self.efficiencies.cached or not kernel.largest_bytes or last is None:
+        if not self.efficiencies.cached or last is None:
             return 1.0
         there = 1 / (1 + (kernel.largest_bytes / last) ** 2)
         return 1 / (1 - there + there / (1 + self.efficiencies.cached))
@@ -108,7 +120,7 @@ class Clock:
             return 1.0
         dtype = self.computed_in(kernel)
         share = 1 / reached(gpu, dtype)
-        if gemm is None or not gemm.macs:
+        if gemm is None:
             return share
         matrix = gpu.matrix_flop_per_s.get(dtype) is not None
         batched = kernel.kind == "batched matmul"

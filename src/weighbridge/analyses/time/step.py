@@ -72,7 +72,7 @@ class StepTime:
     @property
     def on_host(self) -> bool:
         """Whether the host is the device."""
-        return self.device.kind in ("cpu", "board")
+        return self.clock.on_host
 
     @property
     def waits_for_host(self) -> bool:

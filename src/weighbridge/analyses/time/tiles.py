@@ -23,7 +23,9 @@ wave quantisation, multiples of 8. The menus are the tiles in the kernels' names
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
+from ...dims import larger, smaller
 from ...ops.kernel import Gemm
 
 PAGE_BYTES = 2**21
@@ -120,20 +122,23 @@ def tiling(*, architecture: str, matrix: bool, batched: bool) -> Tiling:
 
 def stretch(gemm: Gemm, tiling: Tiling, *, multiprocessors: int) -> float:
     """How many times as long the product takes as its multiply-accumulates at the rate of the largest tiles."""
-    slots = min(
-        _slots(gemm, tile, tiling, split, multiprocessors)
-        for tile in tiling.tiles
-        for split in range(1, tiling.split + 1)
-        if split & (split - 1) == 0
+    slots = reduce(
+        smaller,
+        (
+            _slots(gemm, tile, tiling, split, multiprocessors)
+            for tile in tiling.tiles
+            for split in range(1, tiling.split + 1)
+            if split & (split - 1) == 0
+        ),
     )
-    fits = gemm.columns % tiling.step == 0 and gemm.depth % tiling.step == 0
-    return slots * multiprocessors / gemm.macs * (1 if fits else tiling.unaligned)
+    fits = (gemm.columns % tiling.step == 0) & (gemm.depth % tiling.step == 0)
+    return slots * multiprocessors / gemm.macs * (tiling.unaligned + fits * (1 - tiling.unaligned))
 
 
 def _slots(gemm: Gemm, tile: Tile, tiling: Tiling, split: int, multiprocessors: int) -> float:
     """The multiply-accumulates that the busiest multiprocessor has time for while the product runs."""
     tiles = gemm.batch * -(-gemm.columns // tile.columns) * -(-gemm.rows // tile.rows) * split
-    waves = tiling.tail * -(-tiles // multiprocessors) + (1 - tiling.tail) * max(
+    waves = tiling.tail * -(-tiles // multiprocessors) + (1 - tiling.tail) * larger(
         tiles / multiprocessors, 1
     )
     steps = gemm.depth / split + tiling.prologue
@@ -162,6 +167,7 @@ def walk(gemm: Gemm, *, architecture: str, itemsize: int) -> float:
     65,536 x 12,288 times 12,288 x 4,096 in float32: 12,000 rows, 48 KiB apart, lie on 281 pages of 2 MiB.
     """
     reach = REACH.get(architecture, LATER)
-    rows = min(gemm.rows + gemm.columns, WALKED_ROWS)
+    rows = smaller(gemm.rows + gemm.columns, WALKED_ROWS)
     pages = rows * gemm.depth * itemsize / PAGE_BYTES
-    return float(max(1.0, pages / reach.pages) ** reach.growth)
+    stretched: float = larger(1.0, pages / reach.pages) ** reach.growth
+    return stretched

@@ -192,6 +192,15 @@ def test_knobs_go_back(opened):
     assert opened.record() == asked
 
 
+def test_a_knob_that_has_no_place_takes_others_along(opened):
+    opened.turn(train="")
+    opened.turn(checkpoint="blocks")  # which inference has not
+    assert "--train" in opened.page.inner_text("#command")
+    opened.turn(train="")
+    assert opened.page.input_value("#knob-checkpoint") == "none"
+    assert "--train" not in opened.page.inner_text("#command")
+
+
 def test_the_page_never_disagrees_with_the_command(opened):
     assert turned_at_random(opened, 20) == []
 

@@ -158,3 +158,15 @@ def test_axes_that_get_another_name_at_another_batch_are_of_one_batch():
     program = build(workload)
     (found,) = knobs.sized(build, program, (program.ops[0],))
     assert found.sizes.at(4) == found.sizes.at(5)
+
+
+def test_a_traced_network_is_turned_one_thing_at_a_time():
+    program, build = of("resnet18", train="adamw", batch=2)
+    turned = knobs.knobs(build, replace(program, rung="meta"))
+    asked, *others = (knobs.key(position.workload) for position in turned.positions)
+    assert len(others) < 12
+    for other in others:
+        differing = [a != b for a, b in zip(asked, other, strict=True)]
+        assert sum(differing) == 1, other
+    assert ("float32", "", "none") in others
+    assert ("amp-bf16", asked[1], "none") in others

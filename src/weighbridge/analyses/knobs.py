@@ -34,6 +34,10 @@ OPTIMIZERS = ("sgd", "momentum", "adamw", "adafactor", "adam8bit")
 """One of each amount of state that is in use: none, one number a weight, two, sums of rows and columns, two bytes."""
 
 
+DESCRIBED = "declared"
+"""The rung of networks that are described layer by layer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Position:
     """A step under one workload, at every batch from `smallest` to `largest`, None where there is no end.
@@ -338,7 +342,11 @@ def _place(life: Lifetime) -> tuple[object, ...]:
 
 
 def _workloads(program: Program) -> Iterator[Workload]:
-    """The workloads around one: every precision, optimizer and checkpointing, with everything else as it is."""
+    """The workloads around one: every precision, optimizer and checkpointing, with everything else as it is.
+
+    A network that is described is built in a fraction of a second, and every combination is there; one that is
+    traced takes seconds, and one thing at a time is turned.
+    """
     asked = program.workload
     seen = {key(asked)}
     optimizer_names = (asked.optimizer, *map(optimizers.optimizer, OPTIMIZERS))
@@ -351,9 +359,18 @@ def _workloads(program: Program) -> Iterator[Workload]:
                 if asked.dtype != "float32" and precision != asked.precision:
                     continue  # parameters of another dtype were asked for
                 workload = _turned(asked, precision, optimizer, checkpointing)
-                if key(workload) not in seen:
+                far = program.rung != DESCRIBED and _turns(asked, workload) > 1
+                if key(workload) not in seen and not far:
                     seen.add(key(workload))
                     yield workload
+
+
+def _turns(one: Workload, other: Workload) -> int:
+    """How many knobs stand otherwise; inference has no checkpointing to turn."""
+    pairs = list(zip(key(one), key(other), strict=True))
+    if not (one.training and other.training):
+        pairs = pairs[:2]
+    return sum(a != b for a, b in pairs)
 
 
 def _turned(

@@ -39,9 +39,16 @@ export class Knobs {
       turned();
     });
     this.batch.addEventListener("input", () => this.batch.checkValidity() && turned());
-    for (const knob of [this.train, this.precision, this.checkpointing, this.device]) {
-      knob.addEventListener("input", turned);
+    /** @type {"optimizer" | "precision" | "checkpointing"} what was turned last */
+    this.last = "optimizer";
+    const turning = { optimizer: this.train, precision: this.precision, checkpointing: this.checkpointing };
+    for (const name of /** @type {(keyof typeof turning)[]} */ (Object.keys(turning))) {
+      turning[name].addEventListener("input", () => {
+        this.last = name;
+        turned();
+      });
     }
+    this.device.addEventListener("input", turned);
     part("knob-reset").addEventListener("click", () => {
       this.reset();
       turned();
@@ -63,17 +70,20 @@ export class Knobs {
     return this.head.positions[this.#place()];
   }
 
-  /** The position of the knobs; checkpointing goes back where the rest has none. */
+  /** The position of the knobs; where there is none, the one that has what was turned last, and most of the rest. */
   #place() {
-    const like = (/** @type {string} */ checkpointing) =>
-      this.head.positions.findIndex(
-        (each) =>
-          each.optimizer === this.train.value && each.precision === this.precision.value && each.checkpointing === checkpointing,
-      );
-    const exact = like(this.checkpointing.value);
-    if (exact >= 0) return exact;
-    const plain = like("none");
-    return plain >= 0 ? plain : 0;
+    const wanted = {
+      optimizer: this.train.value, precision: this.precision.value, checkpointing: this.checkpointing.value,
+    };
+    const names = /** @type {(keyof typeof wanted)[]} */ (Object.keys(wanted));
+    let best = 0;
+    let most = -1;
+    this.head.positions.forEach((each, place) => {
+      let alike = 0;
+      for (const name of names) if (each[name] === wanted[name]) alike += name === this.last ? names.length : 1;
+      if (alike > most) [best, most] = [place, alike];
+    });
+    return best;
   }
 
   /** @returns {Setting} */
@@ -83,11 +93,6 @@ export class Knobs {
     this.checkpointing.value = checkpointing;
     this.train.value = optimizer;
     this.precision.value = precision;
-    for (const option of this.checkpointing.options) {
-      option.disabled = !this.head.positions.some(
-        (each) => each.optimizer === optimizer && each.precision === precision && each.checkpointing === option.value,
-      );
-    }
     this.batch.min = String(smallest);
     this.batch.max = String(largest ?? 2 ** 20);
     this.batch.disabled = this.slider.disabled = fixed !== null;

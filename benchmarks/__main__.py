@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks import allocator, building, every, startup, tracing, whatifs
+from benchmarks import allocator, building, every, pages, startup, tracing, whatifs
 from benchmarks.fitting import command as fitting
 from benchmarks.peers import command as peers
 from benchmarks.truth import command as truth
@@ -30,6 +30,9 @@ def main(names: list[str]) -> int:
         return fitting.main(names[1:])
     if names[:1] == ["truth"]:
         truth.main(names[1:])
+        return 0
+    if names[:1] == ["pages"]:  # needs a browser
+        pages.main(names[1:])
         return 0
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -17,7 +16,7 @@ NETWORKS = ("resnet50", "densenet201", "gpt2")
 TURNS = 20
 
 
-def main(names: list[str] | None = None) -> None:
+def main(names: list[str]) -> None:
     """A line a network; needs Chromium and playwright."""
     from playwright.sync_api import sync_playwright
 
@@ -63,7 +62,3 @@ def _turns(page):
         except Exception:  # the same option again
             continue
         yield float(page.get_attribute("html", "data-milliseconds"))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:] or None)

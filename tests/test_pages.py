@@ -150,3 +150,12 @@ def test_what_is_given_beside_the_knobs_is_in_the_command():
         "--convention lecture --accumulate 2 --loss mean --keep-gradients --input-gradient "
         "--channels-last --compile --train-only fc3"
     )
+
+
+@pytest.mark.torch
+def test_a_traced_network_has_the_precisions_of_a_described_one():
+    pytest.importorskip("torchvision")
+    record = head(weighbridge.weigh("torchvision:resnet18", batch=2).page())
+    precisions = [entry["precision"] for entry in record["positions"]]
+    assert {"float32", "amp-bf16", "bf16"} <= set(precisions)
+    assert record["refused"] == []

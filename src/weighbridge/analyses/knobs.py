@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from ..errors import WeighError
 from ..ops import optimizers, rule_of
 from ..program import Op, Program
-from ..workload import Checkpointing, Optimizer, Precision, Workload
+from ..workload import DTYPE_OF, Checkpointing, Optimizer, Precision, Workload
 from .compute import Convention
 from .growing import Growing, constant, solved
 from .memory.checkpointing import repeated_blocks
@@ -379,6 +379,12 @@ def _turned(
     optimizer: Optimizer | None,
     checkpointing: Checkpointing,
 ) -> Workload:
+    if precision in DTYPE_OF:  # what goes in follows, unless it is of a dtype of its own
+        inputs = tuple(
+            replace(spec, dtype=None) if spec.dtype == asked.dtype else spec
+            for spec in asked.inputs
+        )
+        asked = replace(asked, inputs=inputs)
     if optimizer is None:
         return replace(
             asked,

@@ -95,6 +95,9 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
         "phases": [*PHASES],
         "stays": [category for category in CATEGORIES if category in STAYS],
         "positions": entries,
+        "refused": [
+            f"{' '.join(_options(one.workload)) or 'inference'}: {one.why}" for one in knobs.refused
+        ],
         "devices": [_device(device) for device in asked.devices],
         "device": on(asked.devices[0]) if asked.placed else None,
         "margins": margins,

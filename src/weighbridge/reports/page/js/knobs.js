@@ -100,7 +100,9 @@ export class Knobs {
     const batch = Math.min(Math.max(asked, smallest), largest ?? 2 ** 20);
     if (batch !== Number(this.batch.value)) this.batch.value = String(batch);
     this.slider.value = String(STEPS * Math.log2(batch));
-    part("knob-note").textContent = fixed === null ? "" : `one batch only: ${fixed}`;
+    const notes = this.head.refused.map((text) => `not to be had: ${text}`);
+    if (fixed !== null) notes.unshift(`one batch only: ${fixed}`);
+    part("knob-note").textContent = notes.join("; ");
     return { entry, batch, device: Number(this.device.value) };
   }
 }

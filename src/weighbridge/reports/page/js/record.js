@@ -56,6 +56,7 @@
  * @property {string[]} phases
  * @property {string[]} stays
  * @property {Entry[]} positions
+ * @property {string[]} refused positions that the network cannot take, and why
  * @property {Device[]} devices
  * @property {string|null} device
  * @property {{fewer: number, more: number, handles: number, limit: number}} margins

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from benchmarks.fitting import neusight
+from benchmarks.fitting import compiled, neusight
 from benchmarks.fitting.writing import write
 
 
 def main(arguments: list[str]) -> int:
     """Fits every device that was measured, or those that are named."""
-    found = neusight.fit_all()
+    found, found_compiled = neusight.fit_all(), dict(compiled.fit_all())
     if not found:
         print("no published times are here: they are in ../shared/data/published")
         return 1
-    for key, efficiencies in found.items():
-        if not arguments or key in arguments:
-            write(key, efficiencies)
-            print(key, *(f"{kind} {share}" for kind, share in efficiencies.classes.items()))
+    for key in sorted(found.keys() | found_compiled.keys()):
+        if arguments and key not in arguments:
+            continue
+        write(key, found.get(key), found_compiled.get(key))
+        for what, fitted in (("eager", found.get(key)), ("compiled", found_compiled.get(key))):
+            if fitted is not None:
+                classes = (f"{kind} {share}" for kind, share in fitted.classes.items())
+                print(key, what, *classes)
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from pathlib import Path
 
 from weighbridge.devices import Efficiencies, Efficiency, load
@@ -9,30 +10,42 @@ from weighbridge.devices import Efficiencies, Efficiency, load
 FITTED = Path(__file__).parents[2] / "src" / "weighbridge" / "devices" / "fitted"
 
 
-def write(key: str, found: Efficiencies) -> None:
+def write(key: str, found: Efficiencies | None, compiled: Efficiencies | None = None) -> None:
     """Writes the device's file."""
-    (FITTED / f"{key}.toml").write_text(text(key, found), encoding="utf-8")
+    (FITTED / f"{key}.toml").write_text(text(key, found, compiled), encoding="utf-8")
 
 
-def text(key: str, found: Efficiencies) -> str:
-    """The file's text."""
+def text(key: str, found: Efficiencies | None, compiled: Efficiencies | None = None) -> str:
+    """The file's text: of eager programs, of compiled ones, or of both."""
+    lines = [f"# {load(key).name}. Written by `python -m benchmarks fit`; do not edit."]
+    if found is not None:
+        lines += _lines(found, "classes")
+    if compiled is not None:
+        lines += ["", "[compiled]", *_lines(compiled, "compiled.classes")]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(found: Efficiencies, classes: str) -> list[str]:
     lines = [
-        f"# {load(key).name}. Written by `python -m benchmarks fit`; do not edit.",
         f"dispatch_s = {found.dispatch_s:g}",
         f"low = {found.low:.3g}",
         f"high = {found.high:.3g}",
         f'basis = "{found.basis}"',
         f"default = {{ {', '.join(_shares(found.default))} }}",
     ]
+    if found.overlap != inf:
+        lines.append(f"overlap = {found.overlap:.3g}")
+    if found.beyond_cache is not None:
+        lines.append(f"beyond_cache = {found.beyond_cache:.3g}")
     for (kind, part), share in sorted(found.classes.items()):
         lines += [
             "",
-            "[[classes]]",
+            f"[[{classes}]]",
             f'kind = "{kind}"',
             f'part = "{part}"',
             *_shares(share),
         ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 def _shares(share: Efficiency) -> tuple[str, ...]:
@@ -40,4 +53,5 @@ def _shares(share: Efficiency) -> tuple[str, ...]:
         f"compute = {share.compute:.3g}",
         f"bandwidth = {share.bandwidth:.3g}",
         f"launch_s = {share.launch_s:.3g}",
+        *([f"half_rows = {share.half_rows:.3g}"] if share.half_rows else []),
     )

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.truth import cpu, megatron, neusight, published, two_ways, unseen
+from benchmarks.truth import compiled, cpu, megatron, neusight, published, two_ways, unseen
 from benchmarks.truth.tables import Sheet
 
 SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
@@ -16,9 +16,10 @@ SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "two-ways": two_ways.sheet,
     "neusight": neusight.sheet,
     "unseen": unseen.sheet,
+    "compiled": compiled.sheet,
 }
 
-TIMES = frozenset({"neusight", "unseen"})
+TIMES = frozenset({"neusight", "unseen", "compiled"})
 """Comparisons of times; the others are of memory."""
 
 

@@ -9,7 +9,7 @@ from weighbridge.analyses.time.step import Untimed, step_time, step_time_or_why
 from weighbridge.api import weigh
 from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
 from weighbridge.errors import UsageError
-from weighbridge.ops.kernel import Kernel
+from weighbridge.ops.kernel import Gemm, Kernel
 
 # 100 GFLOP/s of vectors, 1 TFLOP/s of float16 matrices, 10 GB/s
 CARD = Device(
@@ -214,3 +214,41 @@ def test_phases_and_operators_share_the_time_of_the_step():
     assert sum(step.by_class.values()) == pytest.approx(step.device_s)
     assert all(seconds > 0 for seconds in step.by_phase.values())
     assert set(step.extrapolating) == set(step.by_class)
+
+
+def test_products_of_few_rows_reach_less():
+    few = replace(
+        PERFECT,
+        classes={
+            ("matmul", "forward"): Efficiency(
+                compute=1.0, bandwidth=1.0, launch_s=0.0, half_rows=32.0
+            )
+        },
+    )
+    rows = Gemm(batch=1, rows=32, columns=10**4, depth=3125)
+    # 2 * 32 * 1e4 * 3125 = 2e9 FLOPs at 1e12 a second: 2 ms, and as long again with 32 rows
+    kernel = Kernel(kind="matmul", dtype="float16", macs=rows.macs, gemm=rows)
+    assert clock(efficiencies=few).time(kernel).compute_s == pytest.approx(4e-3)
+
+
+def test_what_a_cache_does_not_hold_takes_longer():
+    card = replace(CARD, l2_bytes=1_000_000, l3_bytes=4_000_000)
+    slow = replace(PERFECT, beyond_cache=0.5)
+    # half of 4 MB stay in: 2 MB at 10 GB/s are 0.2 ms; of 5 MB, 3 lie beyond and add 3e6 / 5e9 s to 0.5 ms
+    at = [
+        clock(card, slow).time(matmul(macs=0, moved=size)).memory_s
+        for size in (2_000_000, 5_000_000)
+    ]
+    assert at == pytest.approx([2e-4, 5e-4 + 6e-4])
+
+
+def test_a_compiled_program_takes_the_shares_of_compiled_ones():
+    halved = replace(
+        PERFECT, default=replace(PERFECT.default, bandwidth=0.5), basis="compiled", low=0.8
+    )
+    both = replace(PERFECT, compiled=halved)
+    for compiled, seconds, basis in ((False, 7.2e-9, PERFECT.basis), (True, 14.4e-9, "compiled")):
+        program = weigh("(Input)(3)->(FC)2", batch=2, backend="cuda", compiled=compiled).program
+        step = step_time(program, clock(efficiencies=both))
+        assert step.seconds.value == pytest.approx(seconds)
+        assert step.seconds.basis == basis

@@ -22,7 +22,7 @@ class _Scheduled(Exception):
     """Inductor has fused; it need not go on."""
 
 
-def inductor(model, *shape):
+def inductor(model, *shape, half=False):
     """The number of kernels that inductor makes itself, and the bytes that they read and write by its own count."""
     from torch._inductor import config
     from torch._inductor.scheduler import ExternKernelSchedulerNode, NopKernelSchedulerNode
@@ -46,15 +46,22 @@ def inductor(model, *shape):
     torch._dynamo.reset()
     with warnings.catch_warnings(), config.patch(settings), torch.no_grad():
         warnings.simplefilter("ignore")
-        with pytest.raises(Exception, match="_Scheduled"):
+        with (
+            pytest.raises(Exception, match="_Scheduled"),
+            torch.autocast("cpu", torch.bfloat16, enabled=half),
+        ):
             torch.compile(model.eval())(torch.zeros(shape))
     return found[0]
 
 
-def ours(model, *shape):
+def ours(model, *shape, half=False):
     batch, *rest = shape
     asked = Workload(
-        batch=batch, backend="cpu", compiled=True, inputs=(InputSpec(shape=tuple(rest)),)
+        batch=batch,
+        backend="cpu",
+        compiled=True,
+        precision="amp-bf16" if half else "float32",
+        inputs=(InputSpec(shape=tuple(rest)),),
     )
     program = trace(model, asked, network="", source="")
     groups = [group for group in fused(program, channels_last=True) if group.fused]
@@ -87,6 +94,29 @@ class Encoder(nn.Module):
     def forward(self, x):
         x = x + self.gate(self.norms[0](x)).sigmoid() * x
         return x + self.down(nn.functional.gelu(self.up(self.norms[1](x))))
+
+
+class Excited(nn.Module):
+    """A gated convolution whose channels are weighed by their means (squeeze and excitation)."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.wide = nn.Conv2d(width, width, 1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+        self.squeeze = nn.Conv2d(width, 8, 1)
+        self.excite = nn.Conv2d(8, width, 1)
+
+    def forward(self, x):
+        y = nn.functional.hardswish(
+            self.norm(self.wide(x))
+        )  # no exponential: on a CPU those are kept
+        means = self.squeeze(y.mean((2, 3), keepdim=True)).relu()
+        return (y * nn.functional.hardsigmoid(self.excite(means))).mean((2, 3))
+
+
+def test_a_gate_in_half_precision_keeps_what_it_reads_in_float32():
+    model = nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), Excited(32))
+    assert ours(model, 4, 3, 16, 16, half=True) == inductor(model, 4, 3, 16, 16, half=True)
 
 
 def test_chains_of_a_convolutional_and_of_a_transformers_block():

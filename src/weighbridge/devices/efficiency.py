@@ -16,12 +16,14 @@ from math import inf
 class Efficiency:
     """What one class of kernels reaches: shares of the peak rate and of the peak bandwidth, 0 to 1.
 
-    `launch_s` is the device's own time for a kernel, however small.
+    `launch_s` is the device's own time for a kernel, however small. A matrix product of `half_rows` rows reaches
+    half of the rate, one of many all of it.
     """
 
     compute: float
     bandwidth: float
     launch_s: float
+    half_rows: float = 0.0
 
 
 WIDER = (0.1, 0.15)
@@ -41,7 +43,8 @@ class Efficiencies:
 
     A kernel's arithmetic and its traffic overlap, and not wholly where both take long: together they take
     (compute^p + memory^p)^(1/p), p being `overlap`; endless, the longer hides the other. What fits into the
-    last cache moves 1 + `cached` times as fast.
+    last cache moves 1 + `cached` times as fast. What a kernel moves beyond half of it goes at the share `beyond_cache` of the
+    bandwidth on top, where that was fitted. `compiled` is what a compiled program's kernels reach.
     """
 
     default: Efficiency
@@ -54,6 +57,8 @@ class Efficiencies:
     cached: float = 0.0
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     borrowed: frozenset[str] = frozenset()
+    beyond_cache: float | None = None
+    compiled: Efficiencies | None = None
 
     def of(self, kind: str, part: str, *, channels_last: bool = False) -> Efficiency:
         """That of a class and part; of its forward part, or with channels first, where its own was not fitted."""

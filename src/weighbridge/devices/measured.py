@@ -8,6 +8,7 @@
     basis = "..."                       # what that rests on, in one sentence
     overlap = 3.3                       # how far arithmetic and traffic overlap, and how much faster the last cache is
     cached = 0.6                        # (`Efficiencies`)
+    beyond_cache = 0.2                  # share of the bandwidth at which a kernel's bytes beyond half the last cache add
 
     [intervals]                         # low and high of steps of one sort
     "training, channels-last" = [0.9, 1.2]
@@ -20,6 +21,9 @@
     compute = 0.9                       # shares of the peak rate and of the bandwidth
     bandwidth = 0.9
     launch_s = 3e-6
+    half_rows = 44                      # of a product: with so many rows it reaches half of that (0, if left out)
+
+    [compiled]                          # the same of programs that were compiled; a file has either or both
 """
 
 from __future__ import annotations
@@ -35,14 +39,25 @@ from typing import Any
 from .efficiency import Efficiencies, Efficiency
 
 
-@cache
 def measured() -> Mapping[str, Efficiencies]:
-    """What was fitted of every device that was measured, by its key."""
+    """What was fitted of every device that was measured, by its key: of eager programs."""
+    return MappingProxyType(
+        {key: fitted(table) for key, table in _tables().items() if "default" in table}
+    )
+
+
+def measured_compiled() -> Mapping[str, Efficiencies]:
+    """What was fitted of compiled programs, by the device's key."""
+    return MappingProxyType(
+        {key: fitted(table["compiled"]) for key, table in _tables().items() if "compiled" in table}
+    )
+
+
+@cache
+def _tables() -> Mapping[str, dict[str, Any]]:
     files = resources.files(__package__).joinpath("fitted").iterdir()
     named = sorted((file.name.removesuffix(".toml"), file) for file in files)
-    return MappingProxyType(
-        {key: fitted(tomllib.loads(file.read_text(encoding="utf-8"))) for key, file in named}
-    )
+    return {key: tomllib.loads(file.read_text(encoding="utf-8")) for key, file in named}
 
 
 def fitted(table: Mapping[str, Any]) -> Efficiencies:
@@ -56,11 +71,15 @@ def fitted(table: Mapping[str, Any]) -> Efficiencies:
         classes={(entry["kind"], entry["part"]): _efficiency(entry) for entry in table["classes"]},
         overlap=table.get("overlap", inf),
         cached=table.get("cached", 0.0),
+        beyond_cache=table.get("beyond_cache"),
         intervals={sort: (low, high) for sort, (low, high) in table.get("intervals", {}).items()},
     )
 
 
 def _efficiency(table: Mapping[str, Any]) -> Efficiency:
     return Efficiency(
-        compute=table["compute"], bandwidth=table["bandwidth"], launch_s=table["launch_s"]
+        compute=table["compute"],
+        bandwidth=table["bandwidth"],
+        launch_s=table["launch_s"],
+        half_rows=table.get("half_rows", 0.0),
     )

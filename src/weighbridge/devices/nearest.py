@@ -16,7 +16,7 @@ from dataclasses import replace
 from .catalogue import load
 from .device import Device
 from .efficiency import UNMEASURED, Efficiencies, Efficiency
-from .measured import measured
+from .measured import measured, measured_compiled
 from .sustained import PRODUCTS
 
 GENERATIONS = {
@@ -42,8 +42,13 @@ GDDR memory has no room of its own for them (NVIDIA, T4 and L4: 75 to 79 % of it
 
 
 def efficiencies(device: Device) -> Efficiencies:
-    """What is known of how near a device comes to its peaks."""
-    return taken_over(device, measured())
+    """What is known of how near a device comes to its peaks, eagerly and compiled."""
+    compiled = measured_compiled()
+    alike = any(load(key).backend == device.backend for key in compiled)
+    return replace(
+        taken_over(device, measured()),
+        compiled=taken_over(device, compiled) if alike else None,
+    )
 
 
 def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencies:

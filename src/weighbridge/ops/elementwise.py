@@ -7,6 +7,7 @@ would be written by hand; libraries may use another, with the same order of work
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import final
 
 from ..dims import Shape, broadcast, bytes_of
@@ -14,6 +15,7 @@ from ..errors import ShapeError
 from ..program import Op, Tensor
 from ..workload import Backend
 from .base import COMPLEX, Cost, Emit, Gradients, Operator, Policy, Scratch, register, widest
+from .kernel import Kernel
 from .movement import sum_to
 
 Derivative = Callable[[Op, Tensor, Emit], Gradients]
@@ -48,8 +50,10 @@ class Pointwise(Operator):
         aten: tuple[str, ...] = (),
         derivative: Derivative | None = None,
         dtype: str | None = None,
+        gates: bool = False,
     ) -> None:
         self.kind = kind
+        self.gates = gates
         self.aten = aten or (kind,)
         self.work = {
             "multiplications": multiplications,
@@ -91,6 +95,9 @@ class Pointwise(Operator):
         if scale != 1:
             work["multiplications"] += n
         return Cost(**work)
+
+    def kernel(self, op: Op) -> Kernel:
+        return replace(super().kernel(op), gates=self.gates)
 
     def scratch(self, op: Op, backend: Backend) -> Scratch:
         if backend != "cpu" or self.kind not in ("add", "sub", "mul", "div") or not op.outputs:
@@ -216,19 +223,19 @@ register(
     # dy * (1 - y*y)
     Pointwise("tanh_backward", multiplications=2, additions=1),
     # x/2 * (1 + erf(x / sqrt 2))
-    Pointwise("gelu", multiplications=3, additions=1, transcendentals=1, derivative=_FromInput("gelu_backward")),
+    Pointwise("gelu", multiplications=3, additions=1, transcendentals=1, derivative=_FromInput("gelu_backward"), gates=True),
     # dy * (cdf + x * pdf), cdf as above, pdf = c * exp(-x*x/2)
     Pointwise("gelu_backward", multiplications=7, additions=2, transcendentals=2),
     # x/2 * (1 + tanh(a * (x + b * x^3)))
-    Pointwise("gelu_tanh", multiplications=6, additions=2, transcendentals=1, aten=("gelu_tanh",), derivative=_FromInput("gelu_tanh_backward")),
+    Pointwise("gelu_tanh", multiplications=6, additions=2, transcendentals=1, aten=("gelu_tanh",), derivative=_FromInput("gelu_tanh_backward"), gates=True),
     # dy * ((1 + t)/2 + x/2 * (1 - t*t) * a * (1 + 3b * x^2)), t as above
     Pointwise("gelu_tanh_backward", multiplications=12, additions=5, transcendentals=1),
     # x * sigmoid(x)
-    Pointwise("silu", multiplications=1, additions=1, divisions=1, transcendentals=1, derivative=_FromInput("silu_backward")),
+    Pointwise("silu", multiplications=1, additions=1, divisions=1, transcendentals=1, derivative=_FromInput("silu_backward"), gates=True),
     # dy * s * (1 + x * (1 - s)), s = sigmoid(x)
     Pointwise("silu_backward", multiplications=3, additions=3, divisions=1, transcendentals=1),
     # x * min(max(x + 3, 0), 6) / 6
-    Pointwise("hardswish", multiplications=2, additions=1, comparisons=2, derivative=_FromInput("hardswish_backward")),
+    Pointwise("hardswish", multiplications=2, additions=1, comparisons=2, derivative=_FromInput("hardswish_backward"), gates=True),
     Pointwise("hardswish_backward", multiplications=2, additions=1, comparisons=2),
     Pointwise("hardsigmoid", multiplications=1, additions=1, comparisons=2, derivative=_FromOutput("hardsigmoid_backward")),
     Pointwise("hardsigmoid_backward", multiplications=1, comparisons=2),
@@ -239,7 +246,7 @@ register(
     Pointwise("softplus", additions=1, transcendentals=2, aten=("softplus", "log_sigmoid_forward")),
     Pointwise("softplus_backward", multiplications=1, additions=1, divisions=1, transcendentals=1, aten=("softplus_backward", "log_sigmoid_backward")),
     # x * tanh(log(1 + exp(x)))
-    Pointwise("mish", multiplications=1, additions=1, transcendentals=3),
+    Pointwise("mish", multiplications=1, additions=1, transcendentals=3, gates=True),
     Pointwise("mish_backward", multiplications=4, additions=3, transcendentals=3),
     Pointwise("glu", multiplications=1, additions=1, divisions=1, transcendentals=1),
     Pointwise("glu_backward", multiplications=4, additions=2, divisions=1, transcendentals=1),

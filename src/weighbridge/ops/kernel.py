@@ -82,6 +82,7 @@ FUSION: Mapping[KernelClass, Fusion] = {
     "activation": "pointwise",
     "elementwise": "pointwise",
     "copy": "copy",
+    "transposition": "copy",
     "gather": "window",
     "pooling": "window",
     "resampling": "window",
@@ -119,7 +120,7 @@ class Kernel:
     `image_bytes` are a convolution's images, whose channels lie first or, with `channels_last`, last; `largest_bytes` is
     its largest operand or result, where it is known. `gemm` is None for what is
     no contraction, and for those that no matrix product of one size describes. `row_bytes` is what one norm or
-    softmax goes over. No launches of its own means
+    softmax goes over. One that `gates` multiplies what it reads by a function of it. No launches of its own means
     that it shares those of its like, as the updates of many parameters in one list do.
     """
 
@@ -136,6 +137,7 @@ class Kernel:
     row_bytes: int = 0
     gemm: Gemm | None = None
     launches: int = 1
+    gates: bool = False
 
     @property
     def flops(self) -> int:

@@ -9,7 +9,7 @@ again (`rows`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
 
@@ -17,6 +17,7 @@ from ...devices import PRODUCTS, Device, Efficiencies, reached
 from ...dims import bytes_of, larger, smaller
 from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
+from ...program import Program
 from ...units import unit
 from .rows import reads
 from .tiles import stretch, tiling, walk
@@ -92,12 +93,17 @@ class Clock:
                 "name a device with a card (weigh devices), or measure this machine: weigh calibrate",
             )
         moved = kernel.read_bytes * reads(kernel, self.device) + kernel.write_bytes
+        compute_s = kernel.flops / (self.flop_per_s(kernel) * found.compute) * self.stretch(kernel)
+        if kernel.gemm is not None and kernel.gemm.rows:
+            compute_s *= 1 + found.half_rows / kernel.gemm.rows
+        memory_s = moved / (bandwidth * found.bandwidth) / self.cached(kernel)
+        if self.efficiencies.beyond_cache is not None:
+            beyond = max(moved - cached_bytes(self.device), 0.0)
+            memory_s += beyond / (bandwidth * self.efficiencies.beyond_cache)
         return KernelTime(
             kernel=kernel,
-            compute_s=kernel.flops
-            / (self.flop_per_s(kernel) * found.compute)
-            * self.stretch(kernel),
-            memory_s=moved / (bandwidth * found.bandwidth) / self.cached(kernel),
+            compute_s=compute_s,
+            memory_s=memory_s,
             overhead_s=kernel.launches * found.launch_s,
             overlap=self.efficiencies.overlap,
         )
@@ -112,6 +118,13 @@ class Clock:
             return 1.0
         there = 1 / (1 + (kernel.largest_bytes / last) ** 2)
         return 1 / (1 - there + there / (1 + self.efficiencies.cached))
+
+    def running(self, program: Program) -> Clock:
+        """The clock for a program: what compiled kernels reach, if it is compiled and that was measured."""
+        compiled = self.efficiencies.compiled
+        if not program.workload.compiled or compiled is None:
+            return self
+        return replace(self, efficiencies=compiled)
 
     def stretch(self, kernel: Kernel) -> float:
         """How many times as long the kernel's arithmetic takes as at its class's share of the device's peak."""
@@ -171,6 +184,11 @@ class Clock:
         if kernel.dtype == "float32" and tf32 and kernel.kind in CONTRACTIONS:
             return "tf32" if self.tf32 or kernel.kind in AS_TF32 else "float32"
         return kernel.dtype
+
+
+def cached_bytes(device: Device) -> float:
+    """What one kernel can move within a CPU: half of its last cache, the other half being what it moved before."""
+    return max(device.l3_bytes or 0, device.l2_bytes or 0) / 2
 
 
 def known_rates(device: Device) -> tuple[str, ...]:

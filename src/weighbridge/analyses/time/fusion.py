@@ -20,11 +20,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import heapify, heappop, heappush
 
-from ...dims import Shape, product
+from ...dims import Shape, bytes_of, product
 from ...ops import rule_of
+from ...ops.attention_kernels import HALF
 from ...ops.kernel import FUSION, Fusion, Kernel, KernelClass
 from ...program import Op, Program, Tensor
 
@@ -46,6 +47,7 @@ MOST = 64
 
 _HEAVIEST: tuple[KernelClass, ...] = (
     "copy",
+    "transposition",
     "elementwise",
     "batch norm",
     "activation",
@@ -55,6 +57,7 @@ _HEAVIEST: tuple[KernelClass, ...] = (
     "reduction",
     "softmax",
     "norm",
+    "group norm",
 )
 """What a kernel of several classes counts as: the last of them here."""
 
@@ -155,8 +158,9 @@ class _Lowering:
         if tensor.storage not in self.values:
             size = self.sizes.get(tensor.storage, tensor.bytes)
             buffer = self._new_buffer(size)
+            elements = tensor.elements * size // max(tensor.bytes, 1)
             self.values[tensor.storage] = _Value(
-                elements=max(tensor.elements, 1), bytes=size, reads={buffer: size}, buffer=buffer
+                elements=max(elements, 1), bytes=size, reads={buffer: size}, buffer=buffer
             )
         return self.values[tensor.storage]
 
@@ -171,8 +175,8 @@ class _Lowering:
             seen.add((tensor.storage, tensor.id))
             for buffer, size in value.reads.items():
                 part = size
-                if tensor.bytes < value.bytes:
-                    part = max(size * tensor.bytes // max(value.bytes, 1), 1)
+                if tensor.elements < value.elements:
+                    part = max(size * tensor.elements // value.elements, 1)
                 found[buffer] = min(found.get(buffer, 0) + part, max(size, found.get(buffer, 0)))
         return found
 
@@ -263,6 +267,8 @@ class _Lowering:
             for tensor in op.inputs:
                 if len(self._value(tensor).reads) > 1:
                     self._in_memory(tensor.storage)
+        if any(kernel.gates for kernel in kernels):
+            self._gated(op.inputs[0])
         reads = self._reads(op.inputs)
         elsewhere = frozenset(reads) if windowed else self._elsewhere(op.inputs)
         ops, before = self._computed(op.inputs)
@@ -280,6 +286,17 @@ class _Lowering:
                 ),
             )
             self._settle(tensor)
+
+    def _gated(self, tensor: Tensor) -> None:
+        """What a gate reads has two readers within it: x, and the function of x. Both compute in float32, and so
+        what takes many tensors to compute is put into memory as that."""
+        value = self._value(tensor)
+        if value.buffer is None and len(value.reads) > READS_RECOMPUTED:
+            if tensor.dtype in HALF:
+                self.values[tensor.storage] = replace(
+                    value, bytes=bytes_of(value.elements, "float32")
+                )
+            self._in_memory(tensor.storage)
 
     def _settle(self, tensor: Tensor) -> None:
         """Puts a result into memory that is better not computed again."""

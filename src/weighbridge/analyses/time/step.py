@@ -209,6 +209,7 @@ def step_time(
         UsageError: the device has no rate for a dtype of the program, or no bandwidth.
     """
     launched = tuple(launches(program)) if launched is None else launched
+    clock = clock.running(program)
     known: dict[Kernel, KernelTime] = {}  # blocks repeat, and their kernels with them
     timed = tuple(
         Timed(launch=launch, time=_known(launch.kernel, clock, known)) for launch in launched

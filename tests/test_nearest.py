@@ -54,10 +54,19 @@ def test_a_device_takes_over_from_the_nearest_and_says_so():
     assert found.of("convolution", "forward").bandwidth == 0.85
 
 
-def test_what_products_reached_carries_over_to_the_same_chip_only():
+def test_what_products_reached_carries_over_to_the_like_only():
     assert taken_over(load("a100-80gb-pcie"), KNOWN).of("matmul", "forward").compute == 0.9
     assert taken_over(load("h100-sxm"), KNOWN).of("matmul", "forward").compute == 1.0
     assert taken_over(load("h100-sxm"), KNOWN).of("norm", "forward").compute == 0.9
+    # one GeForce card after another
+    assert taken_over(load("rtx-3090"), KNOWN).of("matmul", "forward").compute == 0.9
+
+
+def test_units_that_wait_for_operands_reach_less_of_their_peak():
+    # a GeForce card accumulates at half rate and reaches 1.08 of that where an A100 reaches 0.78 of its own
+    assert taken_over(load("rtx-3090"), KNOWN).of("convolution", "forward").compute == 0.9
+    found = taken_over(load("h100-sxm"), KNOWN).of("convolution", "forward")
+    assert found.compute == pytest.approx(0.9 * 0.72)
 
 
 def test_memory_counts_before_architecture_and_architecture_before_age():

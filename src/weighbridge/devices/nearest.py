@@ -3,7 +3,7 @@
 Shares of peaks and of bandwidth carry over where memories and chips are alike. So a class of kernels
 is taken from the measured device that is nearest, and that is first one with the same kind of memory, then one
 of the same architecture, then the one fewest generations away. Of products only a chip of the same compute capability
-tells more than the rule does. What differs within all that, power and the number of multiprocessors, is in
+tells more than the rule does, and of one GeForce card another. What differs within all that, power and the number of multiprocessors, is in
 the card and in `sustained`. A step is then further off than where it was measured, and its interval is wider
 by what leaving a device out costs (`python -m benchmarks truth unseen`).
 """
@@ -36,6 +36,14 @@ GENERATIONS = {
 STACKED = frozenset({"volta", "ampere-a100", "hopper", "blackwell"})
 """Architectures whose cards have stacked memory (HBM2 and later), which comes near to its nominal bandwidth."""
 
+ON_MATRIX_UNITS = ("convolution", "grouped convolution", "attention")
+"""How classes begin that matrix units work on, products apart."""
+
+WAITING = 0.72
+"""GeForce cards accumulate in float32 at half of their units' rate, and so do not wait for operands; others wait. Vidur's
+products reach 0.78 of the peak of an A100 and an A40, timm's 1.08 of an RTX 3090's and an RTX 4090's (their clocks
+are above the data sheet's)."""
+
 UNCHECKED = ("RTX", "GTX", "Quadro", "Titan")
 """How cards are called whose memory keeps no check bits, or not unless told to. The others' take part of the bandwidth:
 GDDR memory has no room of its own for them (NVIDIA, T4 and L4: 75 to 79 % of it is left)."""
@@ -63,8 +71,7 @@ def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencie
     classes: dict[tuple[str, str], Efficiency] = {}
     givers: dict[tuple[str, str], str] = {}
     for key in reversed(order):
-        same_chip = load(key).compute_capability == device.compute_capability
-        found = others[key].classes if same_chip else _ruled(others[key].classes)
+        found = _carried(others[key].classes, load(key), device)
         classes |= found
         givers |= dict.fromkeys(found, key)
     if own is not None:
@@ -83,12 +90,26 @@ def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencie
     )
 
 
-def _ruled(classes: Mapping[tuple[str, str], Efficiency]) -> dict[tuple[str, str], Efficiency]:
-    """The classes of another chip: of its products nothing remains but the rule of `sustained`."""
-    return {
-        (kind, part): replace(share, compute=1.0) if kind in PRODUCTS else share
-        for (kind, part), share in classes.items()
-    }
+def _carried(
+    classes: Mapping[tuple[str, str], Efficiency], other: Device, device: Device
+) -> dict[tuple[str, str], Efficiency]:
+    """The classes of another device as they are expected on this one."""
+    alike = other.compute_capability == device.compute_capability
+    alike = alike or _memory(other) == _memory(device) == "unchecked"
+    slower = _units(device) / _units(other)
+    found = {}
+    for (kind, part), share in classes.items():
+        if kind in PRODUCTS and not alike:  # nothing remains but the rule of `sustained`
+            share = replace(share, compute=1.0)
+        elif kind.startswith(ON_MATRIX_UNITS):
+            share = replace(share, compute=share.compute * slower)
+        found[kind, part] = share
+    return found
+
+
+def _units(device: Device) -> float:
+    """How near to their peak matrix units come."""
+    return 1.0 if device.matrix_flop_per_s.float16_accumulate_float16 else WAITING
 
 
 def distance(

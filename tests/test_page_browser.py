@@ -187,6 +187,7 @@ def test_knobs_go_back(opened):
     asked = opened.record()
     opened.turn(batch=64, train="", device="-1")
     assert opened.record() != asked
+    assert "input 64 x 3 x 224 x 224 float32 · inference" in opened.page.inner_text("#origin")
     opened.page.click("#knob-reset")
     settled(opened.page)
     assert opened.record() == asked

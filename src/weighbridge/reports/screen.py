@@ -48,9 +48,13 @@ def framed(weighing: Weighing, body: Iterable[Line], *, width: int | None, color
 def heading(weighing: Weighing, *, width: int | None = None) -> tuple[Line, ...]:
     """The network, where it came from, what goes in, and what a step is."""
     program = weighing.program
-    how = RUNGS.get(program.rung, program.rung)
-    parts = (*_origin(program), how, given(weighing), step(weighing))
+    parts = (provenance(program), given(weighing), step(weighing))
     return labelled(program.network, " · ".join(parts), width=width)
+
+
+def provenance(program: Program) -> str:
+    """Where a network is from and how it was read: 'zoo · described layer by layer'."""
+    return " · ".join((*_origin(program), RUNGS.get(program.rung, program.rung)))
 
 
 def title(weighing: Weighing) -> str:

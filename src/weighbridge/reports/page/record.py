@@ -25,7 +25,7 @@ from ...program import PHASES
 from ...workload import Workload
 from ..formulas import Written
 from ..memory import NAMES
-from ..screen import COUNTS
+from ..screen import COUNTS, provenance
 
 LEVEL = 6
 """Of deflate: the highest takes three times as long for a hundredth less."""
@@ -85,6 +85,7 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
     }
     return {
         "network": program.network,
+        "origin": provenance(program),
         "batch": program.workload.batch,
         "convention": weighing.convention,
         "convention_text": COUNTS.get(weighing.convention, "1 MAC = 2 FLOPs"),

@@ -49,15 +49,18 @@ function draw(reading) {
   icicle.draw(layers.draw(reading));
   curve.draw(reading);
   exports.draw(reading);
-  drawCoverage(reading);
+  drawSetting(reading);
 }
 
-/** @param {Reading} reading */
-function drawCoverage(reading) {
+/** What was weighed, and how much of it was counted. @param {Reading} reading */
+function drawSetting(reading) {
   const { compute, workload } = reading.contract;
   const given = workload.inputs
     .filter((/** @type {any} */ input) => input.name !== "targets")
     .map((/** @type {any} */ input) => `${input.name ?? "input"} ${input.shape.join(" x ") || "scalar"} ${input.dtype}`);
+  const { optimizer, precision, checkpointing } = head.positions[reading.setting.entry];
+  const step = [workload.mode, optimizer, precision, checkpointing === "none" ? "" : `${checkpointing} checkpointed`];
+  part("origin").textContent = `${head.origin} · ${given.join(", ")} · ${step.filter(Boolean).join(", ")}`;
   part("coverage").textContent =
     `${integer(compute.counted)} of ${plural(compute.operators, "operator")} counted · ` +
     `${head.convention_text} · ${given.join(", ")}`;

@@ -46,6 +46,7 @@
  *
  * @typedef {object} Head
  * @property {string} network
+ * @property {string} origin where it is from and how it was read
  * @property {number} batch
  * @property {string} convention
  * @property {string} convention_text

@@ -106,7 +106,7 @@ def test_help_has_examples_and_says_that_files_are_run():
         assert "RUNS THE FILE" in result.stdout
         for section in ("How it is used:", "What is shown:", "Where it goes:"):
             assert f"\n{section}\n" in result.stdout
-    assert "Commands:\n  compare " in weigh("--help").stdout
+    assert "Commands:\n  calibrate " in weigh("--help").stdout
     for verb in ("compare", "paper", "ops", "networks", "completion"):
         assert weigh(verb, "--help").exit_code == 0
 

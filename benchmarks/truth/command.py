@@ -6,11 +6,21 @@ import argparse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks.truth import compiled, cpu, megatron, neusight, published, two_ways, unseen
+from benchmarks.truth import (
+    compiled,
+    cpu,
+    here,
+    megatron,
+    neusight,
+    published,
+    two_ways,
+    unseen,
+)
 from benchmarks.truth.tables import Sheet
 
 SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "cpu": cpu.sheet,
+    "here": here.sheet,
     "megatron": megatron.sheet,
     "published": published.sheet,
     "two-ways": two_ways.sheet,

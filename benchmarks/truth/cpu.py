@@ -22,10 +22,11 @@ from rich.console import Console
 from rich.progress import Progress
 
 from benchmarks.truth.cases import CASES, Case
-from benchmarks.truth.measuring import THREADS, Measured
+from benchmarks.truth.measuring import THREADS
 from benchmarks.truth.tables import Errors, Sheet, mib, percent
 from weighbridge.analyses.memory.timeline import Timeline, timeline
 from weighbridge.frontends.torch import trace
+from weighbridge.frontends.torch.allocations import Round
 from weighbridge.program import Program
 from weighbridge.workload import Optimizer, Workload
 
@@ -48,7 +49,7 @@ class Compared:
         return self.predicted_bytes / self.measured_bytes - 1
 
 
-def compare(case: Case, measured: Measured) -> Compared:
+def compare(case: Case, measured: Round) -> Compared:
     """The prediction beside a measured round."""
     peak = predicted(program_of(case)).peak
     return Compared(
@@ -128,7 +129,7 @@ def predicted(program: Program) -> Timeline:
     return timeline(program, "later")
 
 
-def measured_rounds(case: Case, *, fresh: bool = False) -> tuple[Measured, ...]:
+def measured_rounds(case: Case, *, fresh: bool = False) -> tuple[Round, ...]:
     """What was measured of a case: kept from before, or measured now in a process of its own.
 
     Raises:
@@ -154,9 +155,9 @@ def _kept() -> Mapping[str, Any]:
     return {record["key"]: record["rounds"] for record in records}
 
 
-def _read(rounds: Iterable[Mapping[str, Any]]) -> tuple[Measured, ...]:
+def _read(rounds: Iterable[Mapping[str, Any]]) -> tuple[Round, ...]:
     return tuple(
-        Measured(**{**round, "alive": tuple((size, path) for size, path in round["alive"])})
+        Round(**{**round, "alive": tuple((size, path) for size, path in round["alive"])})
         for round in rounds
     )
 
@@ -175,7 +176,7 @@ def _key(case: Case) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
-def explanation(case: Case, measured: Measured) -> Iterator[str]:
+def explanation(case: Case, measured: Round) -> Iterator[str]:
     """What is alive at the measured peak and not at the predicted one, and the other way round, by size."""
     program = program_of(case)
     peak = predicted(program).peak

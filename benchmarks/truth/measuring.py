@@ -1,16 +1,13 @@
 """Measuring: a training loop run for real on this CPU, every allocation and free of PyTorch's allocator read.
 
-`torch.profiler` with `profile_memory=True` notes each call of the CPU allocator with its bytes. Their running sum is
-what is allocated: weights, states and whatever kernels ask of the allocator for scratch, none of it sampled. Two
-rounds of the loop are run; the first makes the optimizer's state, so that the second is the one to compare.
+Two rounds of the loop are run; the first makes the optimizer's state, so that the second is the one to compare.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -20,6 +17,7 @@ from torch.nn import functional
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.truth.cases import Case, case_named
+from weighbridge.frontends.torch.allocations import Round, rounds_of
 
 ROUNDS = 2
 
@@ -27,42 +25,12 @@ THREADS = 2
 """Threads that kernels work with: some take scratch for each, and for one PyTorch takes other kernels than for more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """A round of the loop: bytes before it, at its peak and after, and what allocated at the peak.
-
-    `alive` are the bytes of every allocation that lives at the peak with the operators that asked for it,
-    the outermost first.
-    """
-
-    before_bytes: int
-    peak_bytes: int
-    after_bytes: int
-    at_peak: str
-    alive: tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Event:
-    at_ns: int
-    bytes: int  # negative where it is a free
-    address: int
-    path: str
-
-
-def measure(case: Case) -> tuple[Measured, ...]:
+def measure(case: Case) -> tuple[Round, ...]:
     """Each round of the case's loop."""
     torch.manual_seed(0)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
         _loop(case)
-    assert profiled.profiler is not None
-    results: Any = profiled.profiler.kineto_results
-    events: list[_Event] = []
-    rounds: dict[str, tuple[int, int]] = {}
-    for root in results.experimental_event_tree():
-        events += _events(root, "", rounds)
-    events.sort(key=lambda event: event.at_ns)
-    return tuple(_round(events, *rounds[f"round {index}"]) for index in range(ROUNDS))
+    return rounds_of(profiled)
 
 
 def _loop(case: Case) -> None:
@@ -105,53 +73,6 @@ def _logits(output: Any) -> Tensor:
     while not isinstance(output, Tensor):
         output = output.logits if hasattr(output, "logits") else next(iter(output.values()))
     return output
-
-
-def _events(node: Any, path: str, rounds: dict[str, tuple[int, int]]) -> Iterator[_Event]:
-    """The allocations and frees below a node of the profiler's tree."""
-    fields = node.extra_fields
-    if node.name == "[memory]":
-        if fields.device.type == "cpu":
-            yield _Event(
-                at_ns=node.start_time_ns, bytes=fields.alloc_size, address=fields.ptr, path=path
-            )
-        return
-    if node.name.startswith("round "):
-        rounds[node.name] = (node.start_time_ns, node.end_time_ns)
-    inside = f"{path}/{node.name}" if path else node.name
-    for child in node.children:
-        yield from _events(child, inside, rounds)
-
-
-def _round(events: list[_Event], start_ns: int, end_ns: int) -> Measured:
-    alive: dict[int, _Event] = {}
-    live = before = peak = 0
-    at_peak = ""
-    most: dict[int, _Event] = {}
-    fresh = False
-    for event in events:
-        if event.at_ns > end_ns:
-            break
-        if event.bytes < 0 and fresh:  # a peak is copied once it is passed, not at each step up
-            most, fresh = dict(alive), False
-        if event.bytes > 0:
-            alive[event.address] = event
-        elif alive.pop(event.address, None) is None:
-            continue
-        live += event.bytes
-        if event.at_ns < start_ns:
-            before = peak = live
-        elif live > peak:
-            peak, at_peak, fresh = live, event.path, True
-    if fresh:
-        most = dict(alive)
-    return Measured(
-        before_bytes=before,
-        peak_bytes=peak,
-        after_bytes=live,
-        at_peak=at_peak,
-        alive=tuple(sorted(((e.bytes, e.path) for e in most.values()), reverse=True)),
-    )
 
 
 def main(name: str) -> None:

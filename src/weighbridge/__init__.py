@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from .errors import WeighError as WeighError
     from .fitting import FitReport as FitReport
     from .fitting import fit as fit
+    from .measuring import MeasureReport as MeasureReport
+    from .measuring import calibrate as calibrate
+    from .measuring import measure as measure
     from .ops.base import Cost as Cost
     from .ops.custom import forget_rule as forget_rule
     from .ops.custom import rule as rule
@@ -54,6 +57,7 @@ _HOMES = {
     "comparing": ("ComparisonReport", "compare"),
     "errors": ("NotationError", "ShapeError", "StrictError", "UsageError", "WeighError"),
     "fitting": ("FitReport", "fit"),
+    "measuring": ("MeasureReport", "calibrate", "measure"),
     "ops.base": ("Cost",),
     "ops.custom": ("forget_rule", "rule"),
     "program": ("Op", "Program"),

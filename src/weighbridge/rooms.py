@@ -17,6 +17,7 @@ from .analyses.time.clock import Clock
 from .devices import Device, Range
 from .devices.probing import Probe
 from .errors import UsageError
+from .machine import calibrated, measured_clock
 from .workload import Backend, Precision
 
 On = str | Device | Sequence[str | Device]
@@ -92,6 +93,10 @@ def backend(device: Device) -> Backend:
 
 def clock(device: Device, precision: Precision) -> Clock:
     """The clock of a device, or of the one that stands for it, with what is known of how near it comes to its peaks."""
+    if device.key == HERE:
+        found = calibrated()
+        if found is not None and not found.stale:
+            return measured_clock(found.calibration)
     rated = devices.rated(device)
     return Clock(device=rated, efficiencies=devices.efficiencies(rated), tf32=precision == "tf32")
 

@@ -9,6 +9,7 @@ again (`rows`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
@@ -17,8 +18,10 @@ from ...devices import PRODUCTS, Device, Efficiencies, reached
 from ...dims import bytes_of, larger, smaller
 from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
-from ...program import Program
+from ...program import Phase, Program
 from ...units import unit
+from .execution import Launch, dispatches
+from .measured import Measured, Parts
 from .rows import reads
 from .tiles import stretch, tiling, walk
 
@@ -68,23 +71,29 @@ class KernelTime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clock:
-    """A device, how near it comes to its peaks, and whether float32 products may run in TF32."""
+    """A device, how near it comes to its peaks, and whether float32 products may run in TF32.
+
+    `measured` is what this very machine's calibration says, which then goes before shares of peaks.
+    """
 
     device: Device
     efficiencies: Efficiencies
     tf32: bool = False
+    measured: Measured | None = None
 
     @property
     def on_host(self) -> bool:
         """Whether the host is the device."""
         return self.device.kind in ("cpu", "board")
 
-    def time(self, kernel: Kernel) -> KernelTime:
-        """How long the kernel takes.
+    def time(self, kernel: Kernel, operator: str = "", phase: Phase = "forward") -> KernelTime:
+        """How long the kernel takes; `operator` is what runs it (`calibration.operator_of`), in which phase.
 
         Raises:
             UsageError: the device has no rate for its dtype, or nobody says what its bandwidth is.
         """
+        if self.measured is not None:
+            return _as_measured(kernel, self.measured.parts(kernel, operator, phase))
         found = self.efficiencies.of(kernel.kind, kernel.part, channels_last=kernel.channels_last)
         bandwidth = self.device.bandwidth_bytes_per_s
         if bandwidth is None:
@@ -125,6 +134,12 @@ class Clock:
         if not program.workload.compiled or compiled is None:
             return self
         return replace(self, efficiencies=compiled)
+
+    def host_s(self, program: Program, launched: Sequence[Launch]) -> float:
+        """How long the host takes to hand a program out, and on a CPU what it does beside kernels."""
+        if self.measured is not None:
+            return self.measured.host_s(program, launched)
+        return dispatches(program, launched) * self.efficiencies.dispatch_s
 
     def stretch(self, kernel: Kernel) -> float:
         """How many times as long the kernel's arithmetic takes as at its class's share of the device's peak."""
@@ -189,6 +204,18 @@ class Clock:
 def cached_bytes(device: Device) -> float:
     """What one kernel can move within a CPU: half of its last cache, the other half being what it moved before."""
     return max(device.l3_bytes or 0, device.l2_bytes or 0) / 2
+
+
+def _as_measured(kernel: Kernel, parts: Parts) -> KernelTime:
+    """A measured time, of which arithmetic and traffic are not told apart: the longer one takes the time of both."""
+    both = parts.compute_s + parts.memory_s
+    computing = parts.compute_s >= parts.memory_s
+    return KernelTime(
+        kernel=kernel,
+        compute_s=both if computing else parts.compute_s,
+        memory_s=parts.memory_s if computing else both,
+        overhead_s=parts.overhead_s,
+    )
 
 
 def known_rates(device: Device) -> tuple[str, ...]:

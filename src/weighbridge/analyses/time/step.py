@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, TypeVar
 
+from ...calibration import operator_of
 from ...devices import Device
 from ...errors import UsageError
 from ...ops import rule_of
 from ...ops.kernel import Kernel
 from ...program import PHASES, Phase, Program
 from .clock import Bound, Clock, KernelTime
-from .execution import Launch, dispatches, launches
+from .execution import Launch, launches
 
 Key = TypeVar("Key", bound=str)
 
@@ -210,24 +211,28 @@ def step_time(
     """
     launched = tuple(launches(program)) if launched is None else launched
     clock = clock.running(program)
-    known: dict[Kernel, KernelTime] = {}  # blocks repeat, and their kernels with them
-    timed = tuple(
-        Timed(launch=launch, time=_known(launch.kernel, clock, known)) for launch in launched
-    )
+    # Blocks repeat, and their kernels with them.
+    known: dict[tuple[Kernel, str, Phase], KernelTime] = {}
+    timed = tuple(Timed(launch=launch, time=_known(launch, clock, known)) for launch in launched)
     return StepTime(
         program=program,
         device=clock.device,
         clock=clock,
         kernels=timed,
-        dispatch_s=dispatches(program, launched) * clock.efficiencies.dispatch_s,
+        dispatch_s=clock.host_s(program, launched),
         uncounted=sum(rule_of(op.kind) is None for op in program.ops),
     )
 
 
-def _known(kernel: Kernel, clock: Clock, known: dict[Kernel, KernelTime]) -> KernelTime:
-    found = known.get(kernel)
+def _known(
+    launch: Launch, clock: Clock, known: dict[tuple[Kernel, str, Phase], KernelTime]
+) -> KernelTime:
+    operator = "" if clock.measured is None else operator_of(launch.ops[0])
+    phase: Phase = "forward" if clock.measured is None else launch.ops[0].phase
+    key = (launch.kernel, operator, phase)
+    found = known.get(key)
     if found is None:
-        found = known[kernel] = clock.time(kernel)
+        found = known[key] = clock.time(*key)
     return found
 
 

@@ -50,9 +50,11 @@ def trace(
         UsageError: no input shape is known, or the workload's dtype is none that PyTorch computes in.
         WeighError: the network failed, or needs data to run; the message names the user's line.
     """
+    from .catching import Caught, catch
     from .failures import ends_the_program, no_tree
     from .tracing import trace_model
 
+    catch(Caught(model=model, workload=workload, network=network, examples=examples))
     try:
         return trace_model(
             model, workload, network=network, source=source, frontend=frontend, examples=examples

@@ -85,6 +85,24 @@ def prepare(
     return partial(_theirs, recorder, optimizer, trained, backend)
 
 
+def made(
+    chosen: Optimizer, how: Implementation, trained: list[nn.Parameter]
+) -> torch.optim.Optimizer:
+    """PyTorch's optimizer, or the user's own.
+
+    Raises:
+        UsageError: PyTorch has none of that name.
+    """
+    if chosen.make is not None:
+        return _own_optimizer(chosen.name, chosen.make, trained)
+    if chosen.name not in CLASSES:
+        raise UsageError(
+            f"PyTorch has no optimizer {chosen.name!r} that could be run here",
+            f"it has: {', '.join(CLASSES)}",
+        )
+    return _torch_optimizer(chosen, how, trained)
+
+
 def _torch_optimizer(
     chosen: Optimizer, how: Implementation, trained: list[nn.Parameter]
 ) -> torch.optim.Optimizer:

@@ -1,0 +1,321 @@
+"""Measured: the seconds of a kernel on a machine that was calibrated.
+
+Each class and part of kernels has a curve through its points; what is no contraction has one for each operator. Its
+base is a sum of what any kernel takes time for, each with a rate that is never negative: being called,
+multiply-accumulates, other arithmetic, weights, bytes read and bytes written, and of these again what exceeds a
+level of the cache. Rates are fitted to ratios, so that a kernel of 20 us counts as one of 20 ms.
+
+What the base leaves out (how well a shape suits a library's kernels) is alike for kernels of like shape: it is
+interpolated between the points, as a Gaussian process in the logarithms of the sizes does it (Rasmussen and
+Williams 2006, 'Gaussian Processes for Machine Learning', algorithm 2.1), and fades where no point is near.
+
+On a CPU the host is the device: calls of modules, operators and autograd's nodes take their time beside kernels, and
+so do pages of memory that the system makes anew (`memory.heap`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import exp, log, log2, sqrt
+from statistics import median
+
+from ...calibration import Calibration, Overheads, Point, operator_of
+from ...dims import bytes_of
+from ...ops import rule_of
+from ...ops.kernel import CONTRACTIONS, Kernel
+from ...program import Phase, Program
+from ..memory.heap import PAGE, fresh_bytes
+from ..memory.resident import events
+from ..memory.timeline import lifetimes
+from .execution import Launch, launches
+
+REACH = 2.0
+"""How far a point tells of others: a kernel of four times the size in one direction is 60 % like it."""
+
+NOISE = 0.2
+"""What of a point's deviation from the base is its own, as a share of what is shared with its like."""
+
+LARGE = 12
+"""The largest pointwise operators and copies, whose operands no cache holds: their bandwidth is the memory's."""
+
+ENOUGH = 4
+"""Points that an operator needs for a curve of its own."""
+
+LANES = 16
+"""Channels that a library's kernels take at once: shapes that are no multiple of it are padded to one."""
+
+SWEEPS = 200
+ROUNDS = 6
+
+WARM = (2**20, 2**25)
+"""Bytes above which caches hold less and less of a kernel's operands: where the rate of bytes may change."""
+
+ROUNDS_OF_A_LOOP = 5
+"""Rounds until a heap has settled: the first maps most tensors, the next find out what is given back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The seconds of a kernel by what they go to."""
+
+    compute_s: float
+    memory_s: float
+    overhead_s: float
+
+    @property
+    def seconds(self) -> float:
+        return self.compute_s + self.memory_s + self.overhead_s
+
+    def __mul__(self, times: float) -> Parts:
+        return Parts(
+            compute_s=self.compute_s * times,
+            memory_s=self.memory_s * times,
+            overhead_s=self.overhead_s * times,
+        )
+
+
+class Curve:
+    """The seconds of the kernels of one class and part, fitted to points."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self.rates = _rates([_work(p.kernel) for p in points], [p.seconds for p in points])
+        self._places = [_place(point.kernel) for point in points]
+        ratios = [log(p.seconds / self._base(p.kernel).seconds) for p in points]
+        self._shares = _interpolating(self._places, ratios)
+
+    def parts(self, kernel: Kernel) -> Parts:
+        """The seconds of a kernel."""
+        place = _place(kernel)
+        if len(place) != len(self._places[0]):  # a contraction by a curve of what is none
+            return self._base(kernel)
+        ratio = sum(
+            share * _likeness(place, other)
+            for share, other in zip(self._shares, self._places, strict=True)
+        )
+        return self._base(kernel) * exp(ratio)
+
+    def _base(self, kernel: Kernel) -> Parts:
+        call, macs, operations, *bytes = (
+            amount * rate for amount, rate in zip(_work(kernel), self.rates, strict=True)
+        )
+        return Parts(compute_s=macs + operations, memory_s=sum(bytes), overhead_s=max(call, 1e-6))
+
+
+class Measured:
+    """A calibration as a clock reads it."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+        self._curves: dict[tuple[str, ...], Curve] = {}
+
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The classes of kernels that were measured."""
+        return frozenset(point.kernel.kind for point in self.calibration.points)
+
+    def fastest(self) -> tuple[float, float]:
+        """The rate of the fastest product in float32, and the bandwidth of large copies: peaks as they were seen."""
+        products = [
+            point.kernel.flops / point.seconds
+            for point in self.calibration.points
+            if point.kernel.gemm is not None and point.kernel.dtype == "float32"
+        ]
+        copies = sorted(
+            (point.kernel.traffic_bytes, point.kernel.traffic_bytes / point.seconds)
+            for point in self.calibration.points
+            if point.kernel.kind in ("elementwise", "copy")
+        )
+        return max(products, default=1e9), median(rate for _, rate in copies[-LARGE:] or [(0, 1e9)])
+
+    @cached_property
+    def _points(self) -> Mapping[tuple[str, ...], list[Point]]:
+        """Points by operator, and all of a class together; of each dtype apart, and of all."""
+        found: dict[tuple[str, ...], list[Point]] = {}
+        for point in self.calibration.points:
+            kernel = point.kernel
+            found.setdefault((point.operator, kernel.part, kernel.dtype), []).append(point)
+            found.setdefault((kernel.kind, kernel.part, kernel.dtype), []).append(point)
+            found.setdefault((kernel.kind, kernel.dtype), []).append(point)
+            found.setdefault((kernel.kind,), []).append(point)
+        return found
+
+    def parts(self, kernel: Kernel, operator: str, phase: Phase) -> Parts:
+        """The seconds of a kernel between others, as a step of that phase runs it."""
+        found = self.calibration.overheads
+        times = found.forward if phase == "forward" else found.backward
+        return self.alone(kernel, operator) * times
+
+    def alone(self, kernel: Kernel, operator: str) -> Parts:
+        """The seconds of a kernel as it was timed: by the curve of its operator, of its class, or of what is most like it."""
+        own = kernel.kind if kernel.kind in CONTRACTIONS else operator
+        keys = (
+            (own, kernel.part, kernel.dtype),
+            (kernel.kind, kernel.part, kernel.dtype),
+            (kernel.kind, kernel.dtype),
+            (kernel.kind,),
+            *_INSTEAD,
+        )
+        for key in keys:
+            if len(self._points.get(key, ())) >= ENOUGH:
+                break
+        else:
+            key = (self.calibration.points[0].kernel.kind,)
+        if key not in self._curves:
+            self._curves[key] = Curve(self._points[key])
+        return self._curves[key].parts(kernel)
+
+    def host_s(self, program: Program, launched: Sequence[Launch]) -> float:
+        """The host's seconds for a step beside its kernels: operators, autograd's nodes, and new pages."""
+        found = self.calibration.overheads
+        forward, backward = _handed(program, launched)
+        pages = found.page_s * new_pages(program) if found.page_s else 0.0
+        return found.forward_s * forward + found.backward_s * backward + pages
+
+    def settled(self, steps: Sequence[tuple[Program, float]]) -> Overheads:
+        """What whole steps take beyond their kernels, fitted to programs and what their steps took.
+
+        The time of a page stays as it was measured: such programs are small and make few.
+        """
+        works, seconds = [], []
+        for program, took in steps:
+            launched = tuple(launches(program))
+            kernels = {True: 0.0, False: 0.0}
+            for launch in launched:
+                alone = self.alone(launch.kernel, operator_of(launch.ops[0])).seconds
+                kernels[launch.ops[0].phase == "forward"] += alone
+            works.append((kernels[True], kernels[False], *_handed(program, launched)))
+            seconds.append(took)
+        forward, backward, forward_s, backward_s = _rates(works, seconds)
+        return Overheads(
+            forward=forward,
+            backward=backward,
+            forward_s=forward_s,
+            backward_s=backward_s,
+            page_s=self.calibration.overheads.page_s,
+        )
+
+
+def _handed(program: Program, launched: Sequence[Launch]) -> tuple[int, int]:
+    """What the host hands out: in forward, and in backward and update."""
+    if program.workload.compiled:
+        forward = sum(launch.ops[0].phase == "forward" for launch in launched)
+        return forward, len(launched) - forward
+    forward = sum(op.phase == "forward" for op in program.ops)
+    return forward, len(program.ops) - forward
+
+
+_INSTEAD = (("elementwise",), ("copy",), ("matmul",))
+"""What stands for a class that was not measured."""
+
+
+def new_pages(program: Program) -> float:
+    """Pages of memory that the system makes in a round of the loop, once the heap has settled."""
+    if not any(rule_of(op.kind) for op in program.ops):
+        return 0.0
+    lives = lifetimes(program)
+    settled, whole = (
+        sum(fresh_bytes(events(lives, rounds=rounds)).values()) for rounds in (2, ROUNDS_OF_A_LOOP)
+    )
+    return (whole - settled) / (ROUNDS_OF_A_LOOP - 2) / PAGE
+
+
+def _work(kernel: Kernel) -> tuple[float, ...]:
+    """What a kernel takes time for: a call, arithmetic, bytes."""
+    read, write, gemm = kernel.read_bytes, kernel.write_bytes, kernel.gemm
+    weights = 0
+    if kernel.image_bytes:
+        weights = kernel.traffic_bytes - kernel.image_bytes
+    elif gemm is not None:
+        weights = bytes_of(gemm.batch * gemm.columns * gemm.depth, kernel.dtype)
+    beyond = (max(read + write - level, 0) for level in WARM)
+    return (1.0, kernel.macs, kernel.operations, weights, read, write, *beyond)
+
+
+def _place(kernel: Kernel) -> tuple[float, ...]:
+    """Where a kernel lies among others: the logarithms of its sizes, and whether its channels need padding."""
+    gemm = kernel.gemm
+    if gemm is None:
+        return (
+            log2(kernel.macs + kernel.operations + 1),
+            log2(kernel.read_bytes + 1),
+            log2(kernel.write_bytes + 1),
+        )
+    inner = gemm.rows if kernel.part == "weight gradient" else gemm.depth
+    return (
+        log2(gemm.batch),
+        log2(gemm.rows),
+        log2(gemm.columns),
+        log2(gemm.depth),
+        log2(kernel.traffic_bytes + 1),
+        float(gemm.columns % LANES > 0),
+        float(inner % LANES > 0),
+    )
+
+
+def _likeness(a: Sequence[float], b: Sequence[float]) -> float:
+    """1 for kernels at the same place, and the less the further they are apart."""
+    return exp(-sum((x - y) ** 2 for x, y in zip(a, b, strict=True)) / (2 * REACH**2))
+
+
+def _interpolating(places: Sequence[Sequence[float]], values: Sequence[float]) -> list[float]:
+    """Each point's share in what is interpolated: (K + noise) x shares = values, by Cholesky's L x L^T."""
+    count = len(places)
+    lower: list[list[float]] = []
+    shares: list[float] = []
+    for i in range(count):
+        row: list[float] = []
+        for j in range(i + 1):
+            rest = _likeness(places[i], places[j]) + (NOISE if i == j else 0.0)
+            rest -= sum(map(_product, row, lower[j])) if j < i else sum(x * x for x in row)
+            row.append(sqrt(max(rest, 1e-12)) if i == j else rest / lower[j][j])
+        lower.append(row)
+        shares.append((values[i] - sum(map(_product, row, shares))) / row[i])
+    for i in reversed(range(count)):
+        below = sum(lower[k][i] * shares[k] for k in range(i + 1, count))
+        shares[i] = (shares[i] - below) / lower[i][i]
+    return shares
+
+
+def _product(a: float, b: float) -> float:
+    return a * b
+
+
+def _rates(works: Sequence[Sequence[float]], seconds: Sequence[float]) -> tuple[float, ...]:
+    """Non-negative rates whose sums are near the seconds, by ratio.
+
+    Least squares of (sum - seconds) / sqrt(sum x seconds), which for near ones is the logarithm of their ratio; the sum
+    in the weight is that of the round before. Each round descends coordinate by coordinate.
+    """
+    scales = [max(column) or 1.0 for column in zip(*works, strict=True)]
+    scaled = [[a / s for a, s in zip(work, scales, strict=True)] for work in works]
+    sums = list(seconds)
+    rates = [0.0] * len(scales)
+    for _ in range(ROUNDS):
+        weights = [1 / (total * s) for total, s in zip(sums, seconds, strict=True)]
+        rates = _descended(scaled, seconds, weights)
+        sums = [max(sum(a * r for a, r in zip(work, rates, strict=True)), 1e-9) for work in scaled]
+    return tuple(rate / scale for rate, scale in zip(rates, scales, strict=True))
+
+
+def _descended(
+    works: Sequence[Sequence[float]], seconds: Sequence[float], weights: Sequence[float]
+) -> list[float]:
+    """Weighted least squares with no negative coefficient."""
+    count = range(len(works[0]))
+    gram = [
+        [sum(w * work[i] * work[j] for work, w in zip(works, weights, strict=True)) for j in count]
+        for i in count
+    ]
+    aims = [
+        sum(w * work[i] * s for work, s, w in zip(works, seconds, weights, strict=True))
+        for i in count
+    ]
+    found = [0.0] * len(works[0])
+    for _ in range(SWEEPS):
+        for i in count:
+            if gram[i][i]:
+                rest = aims[i] - sum(g * f for g, f in zip(gram[i], found, strict=True))
+                found[i] = max(0.0, found[i] + rest / gram[i][i])
+    return found

@@ -1,0 +1,287 @@
+"""Calibration: times the operators of networks on this machine, and what the host takes beside them.
+
+Every probe is timed several times in a row, on operands that take turns where they would come from memory; probes come in an
+order that mixes families and sizes, so that a machine that slows down slows all of them. At the end some
+are timed once more: how far they are from what they took before is the calibration's own repeatability, and where that is
+too far the machine is not used.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import cycle
+from random import Random
+from typing import Literal, cast
+
+import torch
+from torch import Tensor
+
+from ....calibration import (
+    Calibration,
+    Conditions,
+    Overheads,
+    Point,
+    operator_of,
+)
+from ....devices import processor
+from ....errors import UsageError, WeighError
+from ....ops import Operator, rule_of
+from ....ops.kernel import Kernel
+from ....program import Program
+from ....units import percent
+from ....workload import Workload
+from .. import trace
+from ..catching import Caught
+from ..running import run
+from ..stopwatch import Sample, Stopwatch, stopwatch, typical, without_collector
+from .chains import chains
+from .probes import Probe, probes
+
+DeviceKind = Literal["cpu", "cuda", "mps"]
+Progress = Callable[[int, int, str], None]
+"""Is told of each probe: how many are done, how many there are, what comes next."""
+
+FEWEST, MOST = 5, 24
+"""Runs of a probe: at least, and at most as many as fit in its time."""
+
+SECONDS_A_PROBE = 0.04
+
+SECONDS_A_CHAIN = 1.0
+
+COLD_BYTES = 64 * 2**20
+"""Operands that are to come from memory take turns, together more than caches hold."""
+
+MOST_COPIES = 24
+
+SLAB = 8_000_000
+"""Random numbers that operands are copied from: more than the largest has."""
+
+CHECKED = 40
+"""Probes that are timed again at the end."""
+
+NOISIEST = 0.15
+"""The worst repeatability that is accepted: kernels 15 % from themselves."""
+
+MOST_DISTURBED = 0.5
+
+PAGES_BYTES = 48 * 2**20
+"""More than glibc keeps, so that the pages are made anew each time."""
+
+PAGE = 4096
+REPEATS = 15
+
+
+def calibrate(
+    device: DeviceKind = "cpu",
+    *,
+    share: float = 1.0,
+    force: bool = False,
+    progress: Progress | None = None,
+    watch: Stopwatch | None = None,
+) -> Calibration:
+    """Measures this machine.
+
+    Args:
+        device: 'cpu', 'cuda' or 'mps'.
+        share: of the sizes that are tried.
+        force: take what was measured on a noisy machine too.
+        progress: is told how far it is.
+        watch: what times the work; the device's own where it is left out.
+
+    Raises:
+        UsageError: there is no such device.
+        WeighError: the machine is too noisy.
+    """
+    check_device(device)
+    watch = watch or stopwatch(device)
+    tell = progress or (lambda done, total, what: None)
+    began = time.monotonic()
+    every = list(probes(share))
+    Random(len(every)).shuffle(every)
+    again = every[:: max(1, len(every) // CHECKED)]
+    total = len(every) + len(again) + 1
+    with torch.no_grad(), without_collector():
+        tell(0, total, "the host")
+        page_s = _page_s(watch)
+        bench = _Bench(watch, page_s)
+        points: dict[str, Point] = {}
+        for number, probe in enumerate(every, 1):
+            tell(number, total, probe.name)
+            found = kernel_of(probe)
+            if found is not None:
+                operator, kernel = found
+                points[probe.name] = Point(
+                    operator=operator, kernel=kernel, seconds=bench.seconds(probe)
+                )
+        apart = []
+        for number, probe in enumerate(again, 1 + len(every)):
+            tell(number, total, f"again: {probe.name}")
+            if probe.name in points:
+                apart.append(abs(bench.seconds(probe) / points[probe.name].seconds - 1))
+    tell(total, total, "")
+    calibration = Calibration(
+        conditions=conditions(device),
+        taken=datetime.now(UTC).isoformat(timespec="seconds"),
+        seconds=time.monotonic() - began,
+        repeatability=statistics.median(apart),
+        disturbed=bench.disturbed,
+        overheads=Overheads(page_s=page_s),
+        points=tuple(points.values()),
+    )
+    if not force:
+        check_quiet(calibration)
+    return calibration
+
+
+def check_device(device: str) -> None:
+    """Refuses a kind of device that PyTorch has not here.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if device == "cpu":
+        return
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(device, False):
+        raise UsageError(
+            f"PyTorch finds no {device!r} on this machine", "calibrate the processor: --device cpu"
+        )
+
+
+def check_quiet(found: Calibration) -> None:
+    """Refuses what was measured while others used the machine.
+
+    Raises:
+        WeighError: kernels were too far from themselves, or the processor was taken away too often.
+    """
+    if found.repeatability <= NOISIEST and found.disturbed <= MOST_DISTURBED:
+        return
+    raise WeighError(
+        f"this machine is too noisy to be measured: the same kernels were {percent(found.repeatability)} from themselves "
+        f"at the end, and others took the processor away in {percent(found.disturbed)} of the runs",
+        f"{percent(NOISIEST)} and {percent(MOST_DISTURBED)} are accepted",
+        "close what else runs, on a laptop plug it in, and try again; or take it as it is: --force",
+    )
+
+
+def conditions(device: DeviceKind = "cpu") -> Conditions:
+    """Under which conditions this process would measure."""
+    return Conditions(
+        device=device,
+        processor=torch.cuda.get_device_name() if device == "cuda" else processor.name(),
+        cores=processor.cores(),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__.partition("+")[0],
+        system=platform.system(),
+        malloc=malloc(),
+    )
+
+
+def malloc() -> str:
+    """Whose allocator hands out memory: 'glibc', another that was loaded before it, or nothing that is known."""
+    loaded = os.environ.get("LD_PRELOAD", "")
+    for name in ("tcmalloc", "jemalloc", "mimalloc"):
+        if name in loaded:
+            return name
+    return platform.libc_ver()[0]
+
+
+def kernel_of(probe: Probe) -> tuple[str, Kernel] | None:
+    """The one kernel that the probe runs, by the operators' rules, and what runs it; None where it is not one."""
+    whole = dict(probe.whole)
+    operands = tuple(
+        torch.empty(shape, dtype=torch.int64 if place in whole else torch.float32, device="meta")
+        for place, shape in enumerate(probe.shapes)
+    )
+    program = trace(
+        probe.run, Workload(backend="cpu"), network=probe.name, source="probe", examples=operands
+    )
+    found = [
+        (operator_of(op), kernel)
+        for op in program.ops
+        for kernel in cast(Operator, rule_of(op.kind)).kernels(op)
+    ]
+    return found[0] if len(found) == 1 else None
+
+
+class _Bench:
+    """Times probes, and keeps count of what disturbed them."""
+
+    def __init__(self, watch: Stopwatch, page_s: float) -> None:
+        self._watch = watch
+        self._page_s = page_s
+        self._slab = torch.rand(SLAB, device=watch.name)
+        self._runs = self._disturbed = 0
+
+    @property
+    def disturbed(self) -> float:
+        """The share of all runs in which the processor was taken away."""
+        return self._disturbed / max(self._runs, 1)
+
+    def seconds(self, probe: Probe) -> float:
+        """The typical seconds of one run, without what the system took for new pages."""
+        places = range(len(probe.shapes))
+        warm = [self._operand(probe, place) for place in places[: probe.warm]]
+        cold = places[probe.warm :]
+        bytes = 4 * sum(torch.Size(probe.shapes[place]).numel() for place in cold)
+        copies = min(MOST_COPIES, 1 + COLD_BYTES // bytes) if bytes else 1
+        turns = cycle([[self._operand(probe, place) for place in cold] for _ in range(copies)])
+        probe.run(*warm, *next(turns))
+        samples: list[Sample] = []
+        began = time.monotonic()
+        while len(samples) < FEWEST or (
+            len(samples) < MOST and time.monotonic() - began < SECONDS_A_PROBE
+        ):
+            operands = next(turns)
+            found = self._watch.sample(partial(probe.run, *warm, *operands))
+            without_pages = max(found.seconds - found.pages * self._page_s, found.seconds / 10)
+            samples.append(replace(found, seconds=without_pages))
+        self._runs += len(samples)
+        self._disturbed += sum(not sample.undisturbed for sample in samples)
+        return typical(samples)
+
+    def _operand(self, probe: Probe, place: int) -> Tensor:
+        shape, whole = probe.shapes[place], dict(probe.whole)
+        if place in whole:
+            return torch.randint(0, whole[place], shape, device=self._watch.name)
+        return self._slab[: torch.Size(shape).numel()].clone().view(shape)
+
+
+def _page_s(watch: Stopwatch) -> float:
+    """Seconds of a page that the system makes anew: what filling new memory takes longer than filling old."""
+    if watch.name != "cpu" or malloc() != "glibc":
+        return 0.0
+    old = torch.ones(PAGES_BYTES // 4)
+    anew, over = [], []
+    for _ in range(REPEATS):
+        over.append(watch.sample(lambda: old.fill_(1)))
+        anew.append(watch.sample(lambda: torch.empty(PAGES_BYTES // 4).fill_(1)))
+    return max(typical(anew) - typical(over), 0.0) * PAGE / PAGES_BYTES
+
+
+def whole_steps(
+    *,
+    share: float = 1.0,
+    progress: Progress | None = None,
+    watch: Stopwatch | None = None,
+) -> tuple[tuple[Program, float], ...]:
+    """Small networks run whole on the processor: their programs, and the typical seconds of a step."""
+    tell = progress or (lambda done, total, what: None)
+    every = tuple(chains(share))
+    found = []
+    for number, chain in enumerate(every):
+        tell(number, len(every), chain.name)
+        caught = Caught(
+            model=chain.build(), workload=chain.workload, network=chain.name, examples=None
+        )
+        ran = run(caught, seconds=SECONDS_A_CHAIN, memory=False, watch=watch)
+        program = trace(caught.model, caught.workload, network=chain.name, source="chain")
+        found.append((program, typical(ran.samples)))
+    return tuple(found)

@@ -1,0 +1,118 @@
+"""Stopwatches: how long a piece of work takes on a device, and whether something came between.
+
+Whoever else runs on a machine makes a measurement longer, never shorter. On a CPU the system says how often it took
+the processor away from this process; on a GPU the device's own events are read, which do not count the host.
+"""
+
+from __future__ import annotations
+
+import gc
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+
+INTERRUPTIONS_PER_S = 120.0
+"""How often a system's own work interrupts a process that nobody disturbs: 60 to 70 times a second was seen on Linux."""
+
+ENOUGH = 3
+"""Undisturbed samples that a median is taken of; with fewer, the lower quartile of all is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One run: its seconds, how often the processor was taken away, and how many pages the system made."""
+
+    seconds: float
+    interruptions: int = 0
+    pages: int = 0
+
+    @property
+    def undisturbed(self) -> bool:
+        return self.interruptions <= 0.5 + INTERRUPTIONS_PER_S * self.seconds
+
+
+class Stopwatch(Protocol):
+    """Times work on a device; `name` is what PyTorch calls that."""
+
+    name: str
+
+    def sample(self, work: Callable[[], object]) -> Sample:
+        """Runs the work once, until it is done."""
+
+
+class CpuStopwatch:
+    """The processor's own clock, and what the system says of interruptions and pages."""
+
+    name = "cpu"
+
+    def sample(self, work: Callable[[], object]) -> Sample:
+        interruptions, pages = _usage()
+        start = time.perf_counter()
+        result = work()
+        seconds = time.perf_counter() - start
+        interruptions_after, pages_after = _usage()
+        del result  # what it made is freed after the clock has stopped
+        return Sample(
+            seconds=seconds,
+            interruptions=interruptions_after - interruptions,
+            pages=pages_after - pages,
+        )
+
+
+class EventStopwatch:
+    """A GPU's events: the time between two of them in the device's own queue."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._device = getattr(torch, name)
+
+    def sample(self, work: Callable[[], object]) -> Sample:
+        start, end = (self._device.Event(enable_timing=True) for _ in range(2))
+        self._device.synchronize()
+        start.record()
+        result = work()
+        end.record()
+        self._device.synchronize()
+        del result
+        return Sample(seconds=start.elapsed_time(end) / 1e3)
+
+
+def stopwatch(name: str) -> Stopwatch:
+    """The stopwatch of a kind of device: 'cpu', 'cuda' or 'mps'."""
+    return CpuStopwatch() if name == "cpu" else EventStopwatch(name)
+
+
+def typical(samples: Sequence[Sample]) -> float:
+    """The median of the undisturbed samples; the lower quartile of all where hardly any was undisturbed."""
+    clean = [sample.seconds for sample in samples if sample.undisturbed]
+    if len(clean) >= min(ENOUGH, len(samples)):
+        return statistics.median(clean)
+    return sorted(sample.seconds for sample in samples)[len(samples) // 4]
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Keeps Python's cyclic collector from running in between."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _usage() -> tuple[int, int]:
+    """How often the processor was taken from this process, and how many pages it was given without reading a disk."""
+    if sys.platform == "win32":
+        return 0, 0
+    import resource
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_nivcsw, usage.ru_minflt

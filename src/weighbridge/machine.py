@@ -1,0 +1,109 @@
+"""This machine: what it is, what was measured of it, and the clock that follows.
+
+A calibration is used while it holds: the same processor, the same PyTorch, as many threads. Otherwise it is named as
+stale, and the machine is timed by the nearest device's card as if there were none.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+
+from . import devices
+from .analyses.time.clock import Clock
+from .analyses.time.measured import Measured
+from .calibration import Calibration, Conditions, path, read
+from .devices import Device, Efficiencies, Efficiency, Rates, processor
+
+LOW, HIGH = 0.8, 1.25
+"""Between what a step was measured to take, as multiples of its prediction, in nine cases of ten (docs/truth/time-here.md)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibrated:
+    """The calibration of this machine; `stale` says why it does not hold now."""
+
+    calibration: Calibration
+    stale: tuple[str, ...]
+
+
+def calibrated(device: str = "cpu") -> Calibrated | None:
+    """What was measured of this machine, and whether it still holds; None where nothing was.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    found = read(path(device))
+    if found is None:
+        return None
+    now = conditions(found.conditions)
+    return Calibrated(calibration=found, stale=found.conditions.differences(now))
+
+
+def conditions(recorded: Conditions) -> Conditions:
+    """The conditions now, without loading PyTorch: what only that knows is as it was recorded."""
+    if recorded.device == "cpu":
+        name = processor.name()
+    else:
+        name = next((gpu.name for gpu in devices.gpus_by_driver()), recorded.processor)
+        name = recorded.processor if recorded.processor in name else name
+    return Conditions(
+        device=recorded.device,
+        processor=name,
+        cores=processor.cores(),
+        threads=_threads(recorded.threads),
+        torch=torch_version() or recorded.torch,
+        system=platform.system(),
+        malloc=recorded.malloc,
+    )
+
+
+def torch_version() -> str:
+    """PyTorch's version without the build's suffix; nothing where it is not installed."""
+    try:
+        return version("torch").partition("+")[0]
+    except PackageNotFoundError:
+        return ""
+
+
+def measured_clock(calibration: Calibration) -> Clock:
+    """The clock of a calibrated machine."""
+    measured = Measured(calibration)
+    overheads = calibration.overheads
+    default = Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0)
+    return Clock(
+        device=_device(calibration, measured),
+        efficiencies=Efficiencies(
+            default=default,
+            dispatch_s=overheads.forward_s,
+            low=LOW,
+            high=HIGH,
+            basis=f"calibrated on {calibration.taken[:10]}, PyTorch {calibration.conditions.torch}",
+            classes={(kind, "forward"): default for kind in measured.kinds},
+        ),
+        measured=measured,
+    )
+
+
+def _device(calibration: Calibration, measured: Measured) -> Device:
+    """This machine with the rates that the calibration saw."""
+    rate, bandwidth = measured.fastest()
+    return replace(
+        devices.here(),
+        name=calibration.conditions.processor,
+        cores=calibration.conditions.cores,
+        bandwidth_bytes_per_s=bandwidth,
+        vector_flop_per_s=Rates(float32=rate),
+    )
+
+
+def _threads(recorded: int) -> int:
+    """Threads that PyTorch works with: its own answer where it is loaded, else what the environment asks for."""
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return int(asked) if asked.isdigit() and int(asked) else recorded

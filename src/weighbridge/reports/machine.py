@@ -1,0 +1,210 @@
+"""What this machine is, what a calibration found, and a measured step beside its prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from ..analyses.time.step import StepTime, Untimed
+from ..analyses.weighing import Json, Weighing
+from ..calibration import Calibration
+from ..devices import Device
+from ..program import Program
+from ..units import duration, durations, memory, percent, plural, unit
+from . import json
+from .screen import title
+from .table import Line, labelled, written
+from .time import about
+
+
+class Found(Protocol):
+    """What was measured of a step."""
+
+    @property
+    def seconds(self) -> float: ...
+    @property
+    def low_s(self) -> float: ...
+    @property
+    def high_s(self) -> float: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def undisturbed(self) -> int: ...
+    @property
+    def peak_bytes(self) -> int | None: ...
+
+
+def here(
+    devices: Sequence[Device],
+    processor: str,
+    cores: int,
+    caches: Mapping[str, int],
+    calibration: str,
+    *,
+    width: int | None,
+    color: bool,
+) -> str:
+    """What `weigh here` prints."""
+    sizes = ", ".join(f"{level} {memory(size)}" for level, size in caches.items())
+    lines: list[Line] = [
+        *labelled(
+            "processor",
+            f"{processor}, {plural(cores, 'core')}" + (f"; caches {sizes}" if sizes else ""),
+            width=width,
+        )
+    ]
+    for device in devices:
+        about = (
+            device.name
+            if device.kind == "cpu"
+            else f"{device.name}, {memory(device.capacity_bytes or 0)}"
+        )
+        lines += labelled("memory" if device.kind == "cpu" else "GPU", about, width=width)
+    lines += labelled("calibration", calibration, width=width)
+    return written(lines, color=color)
+
+
+def here_json(
+    devices: Sequence[Device],
+    processor: str,
+    cores: int,
+    caches: Mapping[str, int],
+    calibration: Mapping[str, Json] | None,
+) -> str:
+    """The same as JSON."""
+    return json.render(
+        {
+            "processor": processor,
+            "cores": cores,
+            "caches": dict(caches),
+            "devices": [
+                {"name": each.name, "kind": each.kind, "capacity_bytes": each.capacity_bytes}
+                for each in devices
+            ],
+            "calibration": None if calibration is None else dict(calibration),
+        }
+    )
+
+
+def state(calibration: Calibration | None, stale: Sequence[str]) -> str:
+    """One sentence: whether the machine is calibrated, since when, and whether that still holds."""
+    if calibration is None:
+        return "none; measure this machine: weigh calibrate"
+    conditions = calibration.conditions
+    taken = (
+        f"of {calibration.taken[:16].replace('T', ' ')} UTC, PyTorch {conditions.torch}, "
+        f"{plural(conditions.threads, 'thread')}, {plural(len(calibration.points), 'kernel')}, "
+        f"repeatability {percent(calibration.repeatability)}"
+    )
+    if stale:
+        return f"stale and not used, {taken}: {'; '.join(stale)}; measure again: weigh calibrate"
+    return taken
+
+
+def state_json(calibration: Calibration, stale: Sequence[str]) -> dict[str, Json]:
+    """The same as plain data."""
+    conditions, overheads = calibration.conditions, calibration.overheads
+    return {
+        "taken": calibration.taken,
+        "seconds": calibration.seconds,
+        "kernels": len(calibration.points),
+        "repeatability": calibration.repeatability,
+        "disturbed": calibration.disturbed,
+        "conditions": {
+            "device": conditions.device,
+            "processor": conditions.processor,
+            "cores": conditions.cores,
+            "threads": conditions.threads,
+            "torch": conditions.torch,
+            "system": conditions.system,
+            "malloc": conditions.malloc,
+        },
+        "overheads": {
+            "forward": overheads.forward,
+            "backward": overheads.backward,
+            "forward_s": overheads.forward_s,
+            "backward_s": overheads.backward_s,
+            "page_s": overheads.page_s,
+        },
+        "stale": list(stale),
+    }
+
+
+def calibrated(
+    calibration: Calibration,
+    rate: float,
+    bandwidth: float,
+    place: str,
+    *,
+    width: int | None,
+    color: bool,
+) -> str:
+    """What `weigh calibrate` prints."""
+    overheads, conditions = calibration.overheads, calibration.conditions
+    lines: list[Line] = [
+        *labelled(
+            conditions.processor,
+            f"{plural(conditions.threads, 'thread')}, PyTorch {conditions.torch}",
+            width=width,
+        ),
+        *labelled(
+            "measured",
+            f"{plural(len(calibration.points), 'kernel')} in {duration(calibration.seconds)}; the same kernels again at the "
+            f"end: {percent(calibration.repeatability)} apart; disturbed {percent(calibration.disturbed)} of the runs",
+            width=width,
+        ),
+        *labelled("fastest product", f"{unit(rate, 'FLOP/s')} in float32", width=width),
+        *labelled("large operands", unit(bandwidth, "B/s"), width=width),
+        *labelled(
+            "in a network",
+            f"kernels take {overheads.forward:.2f} times as long in forward, {overheads.backward:.2f} in backward; "
+            f"the host {duration(overheads.forward_s)} an operator, {duration(overheads.backward_s)} in backward",
+            width=width,
+        ),
+    ]
+    if overheads.page_s:
+        lines += labelled("a new page", duration(overheads.page_s), width=width)
+    lines += labelled("kept in", place, width=width)
+    return written(lines, color=color)
+
+
+def measured(
+    program: Program,
+    found: Found,
+    time: StepTime | Untimed,
+    predicted_bytes: int,
+    *,
+    width: int | None,
+    color: bool,
+) -> str:
+    """What `weigh measure` prints."""
+    took = (
+        f"{duration(found.seconds)} a step; half of {found.steps} steps took {durations(found.low_s, found.high_s)}"
+        + (
+            f"; {found.steps - found.undisturbed} were disturbed"
+            if found.undisturbed < found.steps
+            else ""
+        )
+    )
+    if isinstance(time, Untimed):
+        predicted = f"no time: {'; '.join((time.why, *time.hints))}"
+    else:
+        off = time.seconds.value / found.seconds - 1
+        predicted = f"{about(time)}, {percent(abs(off))} {'more' if off > 0 else 'less'}; {time.seconds.basis}"
+    lines: list[Line] = [
+        *labelled("", title(Weighing(program=program)), width=width),
+        (),
+        *labelled("measured", took, width=width),
+        *labelled("predicted", predicted, width=width),
+    ]
+    if found.peak_bytes is not None:
+        off = predicted_bytes / found.peak_bytes - 1
+        lines += labelled(
+            "memory measured", f"{memory(found.peak_bytes)} at the allocator's peak", width=width
+        )
+        lines += labelled(
+            "memory predicted",
+            f"{memory(predicted_bytes)}, {percent(abs(off))} {'more' if off > 0 else 'less'}",
+            width=width,
+        )
+    return written(lines, color=color)

@@ -300,7 +300,7 @@ def test_names_in_the_picture_do_not_overlap(settings):
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
-    from weighbridge.reports import plot
+    from weighbridge.reports.plots import roofline as plot
 
     found = weighbridge.roofline(batch=2, train="adamw", **settings).found
     figure = Figure(figsize=plot.INCHES, layout="constrained")

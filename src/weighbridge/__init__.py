@@ -74,10 +74,12 @@ __all__ = ["__version__", *_HOME_OF]  # noqa: PLE0604 - the names are texts, all
 
 
 def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
+    if name not in _HOME_OF and name != "plot":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "plot":
+        return import_module(".plot", __name__)
     return getattr(import_module(f".{_HOME_OF[name]}", __name__), name)
 
 

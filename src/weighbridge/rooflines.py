@@ -149,9 +149,9 @@ class RooflineReport:
             WeighError: a picture, and matplotlib is not installed.
         """
         if files.suffix_of(Path(path), also=files.PICTURES) in files.PICTURES:
-            from .reports import plot
+            from .reports.plots import roofline
 
-            plot.save(path, self.found, title=title(self.weighing))
+            roofline.save(path, self.found, title=title(self.weighing))
             return
         files.save(
             path,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, final
 
-from . import devices
+from . import devices, frontends
 from .analyses.memory.largest import Room
 from .analyses.run import (
     Accuracy,
@@ -514,7 +514,7 @@ def _predicted(
         if strict:
             Weighing(program=program).check_strict()
         if not place and inputs is None:
-            published = _accuracy(program)
+            published = published_accuracy(program.frontend, program.network)
         yield run_on(
             network.program,
             on_it,
@@ -535,17 +535,18 @@ def _dataset(asked: Workload, name: str) -> int:
     return asked.dataset
 
 
-def _accuracy(program: Program) -> Accuracy | None:
-    """What the network was published to reach at its own input size; None where nobody says."""
-    if program.frontend == "zoo":
+def published_accuracy(frontend: str, name: str) -> Accuracy | None:
+    """What a network was published to reach at its own input size; None where nobody says."""
+    if frontend == "zoo":
+        from .frontends.zoo import canonical
         from .papers.accuracy import accuracy
 
-        return accuracy(program.network)
-    if program.frontend != "torchvision":
+        return accuracy(canonical(name) or name)
+    if frontend != "torchvision" or not frontends.has(frontend, name):
         return None
     from .frontends.torchvision import published
 
-    found = published(program.network)
+    found = published(name)
     if found is None:
         return None
     weights, top1, top5 = found

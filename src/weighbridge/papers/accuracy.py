@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
@@ -33,3 +34,26 @@ def _accuracies(source: str) -> Mapping[str, Accuracy]:
         )
         for name, row in table["networks"].items()
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure3:
+    """Errors by network, each with who published it, and the setting that all of them share."""
+
+    citation: str
+    setting: str
+    errors: Mapping[str, tuple[float, str]]
+
+
+def figure3() -> Figure3:
+    """The networks of DenseNet's figure 3 that the zoo has, with their published validation errors, 0 to 1."""
+    folder = resources.files(__package__).joinpath("accuracies")
+    table = tomllib.loads(folder.joinpath("densenet-figure3.toml").read_text(encoding="utf-8"))
+    return Figure3(
+        citation=table["citation"],
+        setting=table["setting"],
+        errors={
+            name: (row["top1_error"] / 100, table["sources"][row["source"]])
+            for name, row in table["networks"].items()
+        },
+    )

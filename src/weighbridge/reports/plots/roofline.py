@@ -1,8 +1,4 @@
-"""The roofline as a picture: the only home of matplotlib.
-
-Both axes are logarithmic. Colours are those of Okabe and Ito, which colour-blind eyes tell apart, and every piece has
-a mark of its own beside its colour, so that print in black loses nothing.
-"""
+"""The roofline as a picture. Both axes are logarithmic, and every piece has a mark of its own beside its colour."""
 
 from __future__ import annotations
 
@@ -12,23 +8,18 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from ..analyses.time.roofline import Piece, Roof, Roofline
-from ..errors import UsageError, WeighError
-from ..units import plural, unit, whole_percent
-from .roofline import SHOWN_SHARE, drawn, levels, power_of_ten
-from .time import sentence
+from ...analyses.time.roofline import Piece, Roof, Roofline
+from ...units import plural, unit, whole_percent
+from ..roofline import SHOWN_SHARE, drawn, levels, power_of_ten
+from ..time import sentence
+from . import style
+from .style import COLOURS, GREY, MARKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito 2008, 'Color universal design', without the yellow, which white paper swallows."""
-MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
-"""matplotlib's names of marks that are told apart by their shape: a piece each, the others are dots."""
-GREY = "#808080"
 INCHES = (9.0, 5.2)
-DOTS_PER_INCH = 160
 SMALLEST, LARGEST = 40.0, 500.0
 """Areas of a mark in square points: of nothing, and of the whole time."""
 LONGEST_NAME = 26
@@ -37,39 +28,10 @@ WHAT_IFS = frozenset({"float16", "bfloat16"})
 CLOSE = 1.6
 """A roof that is so many times higher than another would cross that one's name."""
 
-METADATA: dict[str, dict[str, str | None]] = {
-    ".png": {"Software": "weighbridge"},
-    ".svg": {"Date": None, "Creator": "weighbridge"},
-    ".pdf": {"CreationDate": None, "Creator": "weighbridge", "Producer": None},
-}
-"""What a file says about itself: nothing that differs from one run to the next."""
-
 
 def save(path: str | Path, found: Roofline, *, title: str) -> None:
-    """Draws the roofline into a file, in the form that its suffix names.
-
-    Raises:
-        WeighError: matplotlib is not installed.
-        UsageError: the file cannot be written.
-    """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise WeighError(
-            "a picture needs matplotlib, which is not installed",
-            "install it with: pip install 'weighbridge[plot]', or write another form: .csv .json .txt",
-        ) from error
-    with rc_context({"svg.hashsalt": "weighbridge", "pdf.fonttype": 42}):
-        figure = Figure(figsize=INCHES, layout="constrained")
-        draw(figure, found, title)
-        try:
-            figure.savefig(path, dpi=DOTS_PER_INCH, metadata=METADATA[Path(path).suffix.lower()])
-        except OSError as error:
-            raise UsageError(
-                f"cannot write {str(path)!r}: {(error.strerror or str(error)).lower()}",
-                "give another file with -o",
-            ) from error
+    """Draws the roofline into a file. Raises as :func:`style.save` does."""
+    style.save(path, INCHES, lambda figure: draw(figure, found, title))
 
 
 def draw(figure: Figure, found: Roofline, title: str) -> None:

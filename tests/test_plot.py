@@ -291,7 +291,7 @@ def weigh(*arguments):
 
 
 def test_the_commands(tmp_path):
-    assert "not beaten by" in weigh("tradeoff", "--networks", "lenet5,resnet18").stdout
+    assert "unbeaten in" in weigh("tradeoff", "--networks", "lenet5,resnet18").stdout
     assert json.loads(weigh("depth", "--networks", "lenet5", "--json").stdout)["picture"] == "depth"
     assert "top-1 error" in weigh("densenet-figure3").stdout
     assert "batch" in weigh("growth", "lenet5").stdout

@@ -96,7 +96,7 @@ def sheet(
     if errors:
         columns.append(Column(key="error", title="top-1 error", unit="%"))
     if fronts:
-        columns.append(Column(key="best", title="not beaten by", align="left", rank=1))
+        columns.append(Column(key="best", title="unbeaten in", align="left", rank=1))
     return Sheet(
         subject="network",
         columns=tuple(columns),

@@ -116,6 +116,17 @@ def test_a_trade_off_names_what_it_leaves_out():
     assert set(picture.to_dict()["pareto"]) == {"params", "macs", "memory", "time"}
 
 
+def test_many_that_are_left_out_are_counted_in_the_picture_and_named_in_the_table(
+    tmp_path, monkeypatch
+):
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(plot, "LISTED", 1)
+    picture = plot.tradeoff("gpt2,lenet5,resnet18")
+    assert "left out, since nobody published what they reach: gpt2, lenet5" in picture.remarks
+    _, texts = of_svg(picture, tmp_path / "t.svg")
+    assert "2 networks, which the table names" in " ".join(" ".join(texts).split())
+
+
 def test_a_step_grows_with_its_batch():
     def build(workload):
         return weighbridge.weigh(

@@ -54,6 +54,9 @@ DEPTHS = (
 )  # fmt: skip
 """The zoo's networks for ImageNet, one reading of each."""
 
+LISTED = 20
+"""So many names have room below a picture."""
+
 GROUPS = ("zoo", "torchvision")
 """Frontends whose networks can all be named at once."""
 
@@ -193,19 +196,22 @@ def tradeoff(
         )
     standings, left = _standings(chosen, device, settings)
     drawn = networks_picture.tradeoff(standings, measures)
-    remarks = [
+    said = [
         f"{_at(standings)}; top-1 accuracy on ImageNet's validation set, one crop, as published with "
         "torchvision's weights, of the first recipe where there are several; the dashed line joins the networks "
         "that no other beats in both",
         *_on(device),
-        *(
-            [f"left out, since nobody published what they reach: {_listed(without)}"]
-            if without
-            else []
-        ),
-        *left,
     ]
-    return _compared("tradeoff", drawn, standings, "Accuracy over cost", remarks, device, measures)
+    return _compared(
+        "tradeoff",
+        drawn,
+        standings,
+        "Accuracy over cost",
+        [*said, *_without(_listed(without)), *left],
+        device,
+        measures,
+        told=[*said, *_without(_counted(without)), *left],
+    )
 
 
 def depth(networks: str | Sequence[str] = DEPTHS, **settings: Unpack[Settings]) -> Picture:
@@ -385,13 +391,17 @@ def _compared(
     device: Device | None = None,
     fronts: Sequence[Measure] = (),
     errors: bool = False,
+    told: Sequence[str] | None = None,
 ) -> Picture:
-    told = _told(remarks)
+    """A picture of networks; `told` is what stands below it, where that is not all the remarks."""
+    below = _told(remarks if told is None else told)
     return Picture(
         name,
         Drawing(
             inches=lambda span: panels.inches(drawn, span),
-            draw=lambda figure, span: panels.draw(figure, drawn, title=title, told=told, span=span),
+            draw=lambda figure, span: panels.draw(
+                figure, drawn, title=title, told=below, span=span
+            ),
         ),
         networks_picture.sheet(
             standings, on="" if device is None else device.name, fronts=fronts, errors=errors
@@ -527,6 +537,17 @@ def _at(standings: Sequence[Standing]) -> str:
         f"{plural(len(standings), 'network')}, batch {standings[0].batch}, each at its own input size; "
         "1 MAC = 2 FLOPs"
     )
+
+
+def _without(names: str) -> tuple[str, ...]:
+    return (f"left out, since nobody published what they reach: {names}",) if names else ()
+
+
+def _counted(named: Sequence[str]) -> str:
+    """The names, or how many they are where a picture has no room for them."""
+    if len(named) <= LISTED:
+        return _listed(named)
+    return f"{plural(len(named), 'network')}, which the table names"
 
 
 def _listed(named: Sequence[str]) -> str:

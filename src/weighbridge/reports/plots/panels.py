@@ -126,7 +126,7 @@ def _panel(axes: Axes, panel: Panel, families: dict[str, int]) -> None:
             [point.x], [point.y], mark, color=colour, markerfacecolor=filling,
             markeredgewidth=0.9, markersize=4.6, zorder=4, gid=f"point-{point.name}",
         )  # fmt: skip
-    axes.margins(0.09)
+    axes.margins(0.1)
     axes.autoscale_view()
     for letter, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
         if letter in panel.logarithmic:
@@ -145,10 +145,12 @@ def _lines(panel: Panel, families: dict[str, int]) -> list[list[tuple[float, flo
 
 
 def _names(axes: Axes, panel: Panel, families: dict[str, int]) -> None:
-    """Those on the line first, then the rest."""
-    first = [point for point in panel.points if point.name in panel.front]
+    """Those on the line first, from the far end on, then the rest."""
+    first = sorted(
+        (point for point in panel.points if point.name in panel.front), key=lambda point: point.x
+    )
     rest = [point for point in panel.points if point.name not in panel.front]
-    named = [(point.name, point.x, point.y) for point in (*first, *rest)]
+    named = [(point.name, point.x, point.y) for point in (*first[::-1], *rest)]
     missing = style.names(axes, named, _lines(panel, families))
     if missing:
         axes.set_title(

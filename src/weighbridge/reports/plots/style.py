@@ -254,7 +254,7 @@ def _lead(axes: Axes, point: tuple[float, float], edge: tuple[float, float]) -> 
     )  # fmt: skip
 
 
-LONG = 1000.0
+LONG = 100.0
 """An axis that ends so many times higher than it begins has room for powers of ten alone."""
 
 

@@ -251,7 +251,10 @@ class _Bench:
         shape, whole = probe.shapes[place], dict(probe.whole)
         if place in whole:
             return torch.randint(0, whole[place], shape, device=self._watch.name)
-        return self._slab[: torch.Size(shape).numel()].clone().view(shape)
+        count = torch.Size(shape).numel()
+        if count > len(self._slab):
+            return torch.ones(shape, device=self._watch.name)
+        return self._slab[:count].clone().view(shape)
 
 
 def _page_s(watch: Stopwatch) -> float:

@@ -77,6 +77,7 @@ class Timed:
     case: HereCase
     step: StepTime
     measured_s: float
+    first_s: float
     again_s: float
     roofline_s: float
     macs: int
@@ -112,7 +113,8 @@ def compare(case: HereCase, seconds: Sequence[float], calibration: Calibration) 
     return Timed(
         case=case,
         step=step_time(program, clock),
-        measured_s=seconds[0],
+        measured_s=statistics.geometric_mean(seconds),
+        first_s=seconds[0],
         again_s=seconds[-1],
         roofline_s=sum(max(k.flops / peak, k.traffic_bytes / bandwidth) for k in kernels),
         macs=sum(k.macs for k in kernels),
@@ -130,9 +132,7 @@ def sheet(only: str = "", calibrated: Calibration | None = None) -> Sheet | None
         known = kept()
     cases = [case for case in here_cases() if case.key in known and only in case.key]
     rows = [compare(case, known[case.key], calibration) for case in cases]
-    noise = sorted(
-        abs(row.again_s / row.measured_s - 1) for row in rows if row.again_s != row.measured_s
-    )
+    noise = sorted(abs(row.again_s / row.first_s - 1) for row in rows if row.again_s != row.first_s)
     inside = sum(row.step.seconds.low <= row.measured_s <= row.step.seconds.high for row in rows)
     notes = [
         f"The machine's own noise, the same cases measured twice: {_spread(noise)}.",
@@ -152,16 +152,16 @@ def sheet(only: str = "", calibrated: Calibration | None = None) -> Sheet | None
         sentences=(
             "Networks that the calibration was not made from, in inference (two batches) and training (SGD; text AdamW), eager,",
             "float32. Measured: the median of undisturbed steps of a copy with random weights; each case twice, the second",
-            "time after all others, for the machine's own noise.",
+            "time after all others, for the machine's own noise; errors are to the geometric mean of both.",
             f"{conditions.processor}, {conditions.cores} cores, {conditions.threads} threads, PyTorch {conditions.torch}; "
             f"calibrated in {calibration.seconds:.0f} s, {len(calibration.points)} points, repeatability "
             f"{percent(calibration.repeatability)}. `python -m benchmarks truth here`.",
         ),
-        columns=("network", "kind", "step", "batch", "measured ms", "again", "predicted ms", "error"),
+        columns=("network", "kind", "step", "batch", "measured ms", "again ms", "predicted ms", "error"),
         rows=[
             (
                 row.case.network.name, row.case.network.kind, "training" if row.case.training else "inference",
-                str(row.case.batch), f"{row.measured_s * 1e3:,.1f}", f"{row.again_s * 1e3:,.1f}",
+                str(row.case.batch), f"{row.first_s * 1e3:,.1f}", f"{row.again_s * 1e3:,.1f}",
                 f"{row.predicted_s * 1e3:,.1f}", percent(row.error, signed=True),
             )
             for row in rows

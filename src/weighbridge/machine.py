@@ -18,7 +18,7 @@ from .analyses.time.measured import Measured
 from .calibration import Calibration, Conditions, path, read
 from .devices import Device, Efficiencies, Efficiency, Rates, processor
 
-LOW, HIGH = 0.85, 1.45
+LOW, HIGH = 0.85, 1.5
 """Between what a step was measured to take, as multiples of its prediction, in nine cases of ten (docs/truth/time-here.md)."""
 
 

@@ -174,7 +174,7 @@ def test_the_commands_say_what_this_machine_is_and_measure_it(folder, few, monke
     monkeypatch.setattr(
         "weighbridge.measuring.Measured.settled", lambda self, steps: self.calibration.overheads
     )
-    done = CliRunner().invoke(main, ["calibrate"], standalone_mode=False)
+    done = CliRunner().invoke(main, ["calibrate", "--width", "300"], standalone_mode=False)
     assert "the same kernels again at the end: 0.0 % apart" in done.output
     assert str(folder) in done.output
     found = json.loads(CliRunner().invoke(main, ["here", "--json"], standalone_mode=False).output)

@@ -29,7 +29,7 @@ SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "compiled": compiled.sheet,
 }
 
-TIMES = frozenset({"neusight", "unseen", "compiled"})
+TIMES = frozenset({"compiled", "here", "neusight", "unseen"})
 """Comparisons of times; the others are of memory."""
 
 

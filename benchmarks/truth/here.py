@@ -141,7 +141,7 @@ def sheet(only: str = "", calibrated: Calibration | None = None) -> Sheet | None
             for name, some in _groups(rows).items()
             if some
         ),
-        f"Rank correlation of predicted and measured: {_rank_correlation(rows):.3f}. Inside the 90 % interval: "
+        f"Rank correlation of predicted and measured: {_rank_correlation(rows):.3f}. Inside the 90 % interval, which was set by such rows: "
         f"{percent(inside / len(rows))}.",
         f"Baseline, roofline of the fastest product and the copy's bandwidth: {_baseline([r.roofline_s for r in rows], rows)}.",
         f"Baseline, MACs at the one rate that suits these rows best: {_baseline([float(r.macs) for r in rows], rows, scaled=True)}.",

@@ -65,7 +65,7 @@ clean:  ## remove the virtual environment and what was built
 
 .venv/setup: .venv/bin/python pyproject.toml constraints.txt
 	$(PIP) torch torchvision
-	$(PIP) --editable ".[torch,timm,hf,dataframe,plot,test,check]"
+	$(PIP) --editable ".[torch,timm,hf,dataframe,plot,serve,test,check]"
 	touch $@ .venv/demo
 
 node_modules/setup: package.json package-lock.json

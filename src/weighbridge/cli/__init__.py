@@ -8,7 +8,7 @@ error is one message with its hints, never a traceback. Nothing but click is loa
 
 from __future__ import annotations
 
-from . import lists, machine, networks, pictures, run, sweep, timing
+from . import lists, machine, networks, pictures, run, serve, sweep, timing
 from .group import main
 
-__all__ = ["lists", "machine", "main", "networks", "pictures", "run", "sweep", "timing"]
+__all__ = ["lists", "machine", "main", "networks", "pictures", "run", "serve", "sweep", "timing"]

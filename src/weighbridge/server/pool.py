@@ -21,7 +21,7 @@ from ..errors import WeighError
 from ..units import memory
 from .answering import LENGTH, Answer, complaint
 
-RETIRES = 200
+RETIRES = 1_000
 """Requests that a worker answers before it is replaced: what a library keeps does not add up."""
 
 

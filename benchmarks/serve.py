@@ -145,7 +145,7 @@ def _schemathesis(port):
         return
     with TemporaryDirectory() as folder:  # where it keeps notes
         done = _examined(port, folder)
-    summary = [line.strip() for line in done.stdout.splitlines() if "generated" in line]
+    summary = [line.strip() for line in done.stdout.splitlines() if "generated," in line]
     print(f"schemathesis: exit code {done.returncode}; {'; '.join(summary) or done.stdout[-2000:]}")
 
 

@@ -37,6 +37,13 @@ def _lines(found: Efficiencies, classes: str) -> list[str]:
         lines.append(f"overlap = {found.overlap:.3g}")
     if found.beyond_cache is not None:
         lines.append(f"beyond_cache = {found.beyond_cache:.3g}")
+    if found.cached:
+        lines.append(f"cached = {found.cached:.3g}")
+    if found.intervals:
+        ends = (
+            f'"{sort}" = [{low:.3g}, {high:.3g}]' for sort, (low, high) in found.intervals.items()
+        )
+        lines.append(f"intervals = {{ {', '.join(ends)} }}")
     for (kind, part), share in sorted(found.classes.items()):
         lines += [
             "",

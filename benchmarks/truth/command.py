@@ -13,6 +13,7 @@ from benchmarks.truth import (
     megatron,
     neusight,
     published,
+    timm,
     two_ways,
     unseen,
 )
@@ -27,9 +28,10 @@ SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "neusight": neusight.sheet,
     "unseen": unseen.sheet,
     "compiled": compiled.sheet,
+    "timm": timm.sheet,
 }
 
-TIMES = frozenset({"compiled", "here", "neusight", "unseen"})
+TIMES = frozenset({"compiled", "here", "neusight", "timm", "unseen"})
 """Comparisons of times; the others are of memory."""
 
 

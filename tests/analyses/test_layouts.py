@@ -49,7 +49,7 @@ def test_a_permutation_turns_channels_first_into_last():
         ("transposition", False),
         ("convolution stem", False),
         ("depthwise convolution", False),
-        ("transposition", False),
+        ("strided copy", False),
         ("norm", False),
         ("convolution 1x1", True),
     ]

@@ -252,3 +252,48 @@ def test_a_compiled_program_takes_the_shares_of_compiled_ones():
         step = step_time(program, clock(efficiencies=both))
         assert step.seconds.value == pytest.approx(seconds)
         assert step.seconds.basis == basis
+
+
+def test_arithmetic_and_traffic_overlap_as_far_as_they_do():
+    # 2 ms of arithmetic and 2 ms of bytes: hidden wholly 2 ms; with p = 2, 2 x sqrt(2)
+    both = matmul(moved=20 * 10**6)
+    assert clock().time(both).seconds == pytest.approx(2e-3)
+    partly = replace(PERFECT, overlap=2.0)
+    assert clock(efficiencies=partly).time(both).seconds == pytest.approx(2e-3 * 2**0.5)
+
+
+def test_what_the_last_cache_holds_moves_faster():
+    # the largest operand is as large as the cache: half of it is taken to be there and moves at three times the
+    # speed, so that 100 ms take 50 + 50 / 3
+    device = replace(CARD, l2_bytes=2**20)
+    cached = replace(PERFECT, cached=2.0)
+    kernel = replace(matmul(moved=10**9), largest_bytes=2**20)
+    time = clock(device=device, efficiencies=cached).time(kernel)
+    assert time.memory_s == pytest.approx(0.05 + 0.05 / 3)
+    # one that is ten times as large is hardly there: a hundredth
+    large = replace(kernel, largest_bytes=10 * 2**20)
+    time = clock(device=device, efficiencies=cached).time(large)
+    assert time.memory_s == pytest.approx(0.1 * (100 / 101 + 1 / 101 / 3))
+
+
+def test_convolutions_with_channels_last_are_a_class_of_their_own():
+    first = Efficiency(compute=0.5, bandwidth=0.5, launch_s=0.0)
+    last = Efficiency(compute=0.9, bandwidth=0.9, launch_s=0.0)
+    found = replace(
+        PERFECT,
+        classes={
+            ("convolution", "forward"): first,
+            ("convolution, channels last", "forward"): last,
+            ("convolution 1x1", "forward"): first,
+        },
+    )
+    assert found.of("convolution", "forward") == first
+    assert found.of("convolution", "forward", channels_last=True) == last
+    # where its own was not fitted, the other's
+    assert found.of("convolution 1x1", "forward", channels_last=True) == first
+
+
+def test_intervals_by_the_sort_of_step():
+    found = replace(PERFECT, intervals={"training, channels-last": (0.8, 1.3)})
+    assert found.interval("training, channels-last") == (0.8, 1.3)
+    assert found.interval("inference, contiguous") == (0.9, 1.2)

@@ -30,6 +30,7 @@ KernelClass = Literal[
     "activation",
     "elementwise",
     "copy",
+    "strided copy",
     "transposition",
     "gather",
     "reduction",
@@ -43,7 +44,8 @@ KernelClass = Literal[
 `convolution stem` reads images of few channels; a depthwise convolution is wide from 8x8 on, for which cuDNN has no
 kernels of its own; `norm` is over the elements of a sample (layer, RMS), and over groups of its channels `group norm`;
 `activation` is pointwise with a transcendental function, `elementwise` without; `copy` moves what lies in
-order, `gather` what does not, and `transposition` turns axes, for a kernel that takes them in another order.
+order, `gather` what does not; a `strided copy` brings what lies in another order into the one that a kernel takes, and a
+`transposition` is the same by the kernel's own library, for the images of a convolution.
 """
 
 Part = Literal["forward", "backward", "input gradient", "weight gradient"]

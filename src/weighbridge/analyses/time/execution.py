@@ -39,9 +39,9 @@ all are small. Source: `decide_layout_opt` in torch/_inductor/graph.py, PyTorch 
 SMALL_CHANNELS = 64
 
 TURNED: frozenset[KernelClass] = frozenset(
-    {"convolution", "convolution 1x1", "convolution stem", "grouped convolution"}
+    {"convolution", "convolution stem", "grouped convolution"}
 )
-"""Convolutions that matrix units make."""
+"""Convolutions that matrix units make of images whose channels come last. One of 1x1 is a matrix product either way."""
 
 HALF = frozenset({"float16", "bfloat16"})
 
@@ -72,7 +72,7 @@ def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Ker
     if rule is None or not rule.moves(op, given):
         return
     for tensor in rule.copied(op, given):
-        yield _transposition(tensor.dtype, tensor.bytes)
+        yield _turned("strided copy", tensor.dtype, tensor.bytes)
     twice = sum(map(_read_twice, op.inputs, given))
     largest = max((tensor.bytes for tensor in (*op.inputs, *op.outputs)), default=0)
     made = rule.strides(op, given)
@@ -83,7 +83,7 @@ def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Ker
     for kernel in rule.kernels(op):
         image = kernel.image_bytes > 0
         if image and turning and not last and kernel.kind in TURNED and kernel.dtype in HALF:
-            yield _transposition(kernel.dtype, kernel.image_bytes)
+            yield _turned("transposition", kernel.dtype, kernel.image_bytes)
         yield replace(
             kernel,
             read_bytes=max(kernel.read_bytes - twice, 0),
@@ -92,10 +92,9 @@ def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Ker
         )
 
 
-def _transposition(dtype: str, size: int) -> Kernel:
-    return Kernel(
-        kind="transposition", dtype=dtype, read_bytes=size, write_bytes=size, largest_bytes=size
-    )
+def _turned(kind: KernelClass, dtype: str, size: int) -> Kernel:
+    """So many bytes read in one order and written in another."""
+    return Kernel(kind=kind, dtype=dtype, read_bytes=size, write_bytes=size, largest_bytes=size)
 
 
 def _read_twice(tensor: Tensor, strides: Strides) -> int:

@@ -72,8 +72,8 @@ def test_kernels_grow_with_the_batch_as_a_trace_does(mode, layout):
     found, expected = by_class(grown), by_class(traced)
     assert found.keys() == expected.keys()
     for key, values in expected.items():
-        # what is done once a channel, and statistics of a batch, do not grow: of these small layers up to 3 %
-        assert found[key] == pytest.approx(values, rel=0.03), key
+        # what is done once a channel, and statistics of a batch, do not grow: of these small layers 3 % or a KiB
+        assert found[key] == pytest.approx(values, rel=0.03, abs=1024), key
 
 
 def test_a_fit_finds_the_shares_that_times_were_made_with():

@@ -147,7 +147,10 @@ def rows(file: File, *, every: int = 1) -> Iterator[Row]:
 
 
 def step_for(file: File, network: str, side: int) -> Step | None:
-    """The step of a network at an image size, from where it was kept, else traced; None where it cannot be."""
+    """The step of a network at an image size, from where it was kept, else traced; None where it cannot be.
+
+    What is kept is made anew after a change to the kernels' rules by deleting `build/timm`.
+    """
     kept = file.folder / f"{network}@{side}.pickle.gz"
     failed = kept.with_suffix(".failed")
     if kept.exists():
@@ -162,10 +165,13 @@ def step_for(file: File, network: str, side: int) -> Step | None:
     except WeighError as error:
         failed.write_text(str(error), encoding="utf-8")
         return None
-    step = step_of(program)
-    with gzip.open(kept, "wb", compresslevel=3) as handle:
-        pickle.dump(step, handle)
-    return step
+    for layout in ("contiguous", "channels-last"):  # the same program, whose tensors lie otherwise
+        laid = replace(program, workload=replace(program.workload, layout=layout))
+        place = replace(file, layout=layout).folder / kept.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with gzip.open(place, "wb", compresslevel=3) as handle:
+            pickle.dump(step_of(laid), handle)
+    return step_for(file, network, side)
 
 
 # -- tracing -------------------------------------------------------------------------------------------

@@ -104,8 +104,8 @@ def test_every_file_is_of_a_card_and_in_bounds():
         assert load(key).key == key
         assert found.low < 1 < found.high
         for share in (found.default, *found.classes.values()):
-            assert 0.05 <= share.bandwidth <= 1
-            assert 0.05 <= share.compute <= 1.5
+            assert 0.01 <= share.bandwidth <= 1  # wide depthwise convolutions come to 1 %
+            assert 0.03 <= share.compute <= 1.5  # depthwise convolutions come to 3 %
         assert efficiencies(load(key)).basis == found.basis
 
 

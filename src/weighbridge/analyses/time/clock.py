@@ -20,6 +20,7 @@ from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
 from ...program import Phase, Program
 from ...units import unit
+from ...workload import Workload
 from .execution import Launch, dispatches
 from .measured import Measured, Parts
 from .rows import reads
@@ -103,11 +104,11 @@ class Clock:
             )
         moved = kernel.read_bytes * reads(kernel, self.device) + kernel.write_bytes
         compute_s = kernel.flops / (self.flop_per_s(kernel) * found.compute) * self.stretch(kernel)
-        if kernel.gemm is not None and kernel.gemm.rows:
-            compute_s *= 1 + found.half_rows / kernel.gemm.rows
+        if kernel.gemm is not None and found.half_rows:
+            compute_s *= 1 + found.half_rows / larger(kernel.gemm.rows, 1)
         memory_s = moved / (bandwidth * found.bandwidth) / self.cached(kernel)
         if self.efficiencies.beyond_cache is not None:
-            beyond = max(moved - cached_bytes(self.device), 0.0)
+            beyond = larger(moved - cached_bytes(self.device), 0.0)
             memory_s += beyond / (bandwidth * self.efficiencies.beyond_cache)
         return KernelTime(
             kernel=kernel,
@@ -128,10 +129,10 @@ class Clock:
         there = 1 / (1 + (kernel.largest_bytes / last) ** 2)
         return 1 / (1 - there + there / (1 + self.efficiencies.cached))
 
-    def running(self, program: Program) -> Clock:
-        """The clock for a program: what compiled kernels reach, if it is compiled and that was measured."""
+    def running(self, workload: Workload) -> Clock:
+        """The clock for a step: what compiled kernels reach, if it is compiled and that was measured."""
         compiled = self.efficiencies.compiled
-        if not program.workload.compiled or compiled is None:
+        if not workload.compiled or compiled is None:
             return self
         return replace(self, efficiencies=compiled)
 

@@ -210,7 +210,7 @@ def step_time(
         UsageError: the device has no rate for a dtype of the program, or no bandwidth.
     """
     launched = tuple(launches(program)) if launched is None else launched
-    clock = clock.running(program)
+    clock = clock.running(program.workload)
     # Blocks repeat, and their kernels with them.
     known: dict[tuple[Kernel, str, Phase], KernelTime] = {}
     timed = tuple(Timed(launch=launch, time=_known(launch, clock, known)) for launch in launched)

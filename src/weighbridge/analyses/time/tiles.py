@@ -132,7 +132,12 @@ def stretch(gemm: Gemm, tiling: Tiling, *, multiprocessors: int) -> float:
         ),
     )
     fits = (gemm.columns % tiling.step == 0) & (gemm.depth % tiling.step == 0)
-    return slots * multiprocessors / gemm.macs * (tiling.unaligned + fits * (1 - tiling.unaligned))
+    return (
+        slots
+        * multiprocessors
+        / larger(gemm.macs, 1)
+        * (tiling.unaligned + fits * (1 - tiling.unaligned))
+    )
 
 
 def _slots(gemm: Gemm, tile: Tile, tiling: Tiling, split: int, multiprocessors: int) -> float:

@@ -76,6 +76,7 @@ class Growth:
         Raises:
             UsageError: the device has no rate for a dtype of the step, or no bandwidth.
         """
+        clock = clock.running(self.workload)
         device_s = sum(herd.count * clock.time(herd.at(batch)).seconds for herd in self.herds)
         host_s = self.dispatches * clock.efficiencies.dispatch_s
         found: float = device_s + host_s if clock.on_host else larger(device_s, host_s)

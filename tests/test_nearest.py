@@ -7,6 +7,7 @@ import pytest
 from benchmarks.fitting.neusight import plain_rule, settle, with_ada
 from benchmarks.fitting.writing import text
 
+from weighbridge.api import weigh
 from weighbridge.devices import (
     UNMEASURED,
     Efficiencies,
@@ -122,3 +123,20 @@ def test_the_rule_is_found_again_in_what_it_says():
     assert found.watts["turing"] == pytest.approx(1.8)
     assert found.watts["ada"] == pytest.approx(1.26)
     assert (found.wide, found.dual) == pytest.approx((0.95, 0.8))
+
+
+def test_eager_steps_take_over_what_compiled_ones_of_a_processor_reach():
+    found = efficiencies(load("i7-12700h"))
+    assert found.compiled is not None
+    assert found.of("convolution", "forward") == found.compiled.of("convolution", "forward")
+    assert found.dispatch_s == UNMEASURED.dispatch_s  # eager PyTorch hands out operators
+    assert "which eager steps take over" in found.basis
+    low, high = found.interval("inference, contiguous", borrowed=1.0)
+    assert low < found.compiled.low < found.compiled.high < high
+
+
+def test_an_eager_vgg16_on_a_laptop_is_near_its_published_compiled_time():
+    # timm's benchmark-infer-fp32-nchw-pt240-cpu-i7_12700h-dynamo.csv: 196.881 ms at batch 1, where most of the
+    # time is convolutions, which a compiler leaves to the same library; 60 % of the peak would be 49.5 ms
+    step = weigh("vgg16", backend="cpu").time("i7-12700h")
+    assert step.seconds.value == pytest.approx(0.196881, rel=0.35)

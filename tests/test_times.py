@@ -333,9 +333,10 @@ def test_l13_fully_connected_layers_take_time_out_of_proportion_at_batch_1(monke
     monkeypatch.undo()
     (time,) = weighbridge.weigh("vgg16", on="cpu").times
     found = outsized(time)
-    assert found.scopes == ("classifier.0", "classifier.3", "classifier.6")
-    # 102,760,448 + 16,777,216 + 4,096,000 of 15,470,264,320 MACs
-    assert found.operations_share == pytest.approx(0.00799, rel=1e-2)
+    # the last one, whose 16 MiB of weights half of the cache nearly holds, is bound by its products
+    assert found.scopes == ("classifier.0", "classifier.3")
+    # 102,760,448 + 16,777,216 of 15,470,264,320 MACs
+    assert found.operations_share == pytest.approx(0.00773, rel=1e-2)
     assert found.time_share > 8 * found.operations_share
     assert round(found.operations_each) == 2
     # fc6, 71 % of the parameters, takes longer than a convolution with 18 times its operations

@@ -50,13 +50,23 @@ GDDR memory has no room of its own for them (NVIDIA, T4 and L4: 75 to 79 % of it
 
 
 def efficiencies(device: Device) -> Efficiencies:
-    """What is known of how near a device comes to its peaks, eagerly and compiled."""
-    compiled = measured_compiled()
-    alike = any(load(key).backend == device.backend for key in compiled)
-    return replace(
-        taken_over(device, measured()),
-        compiled=taken_over(device, compiled) if alike else None,
-    )
+    """What is known of how near a device comes to its peaks, eagerly and compiled.
+
+    Where only compiled steps of its like were measured, eager ones take those shares, in a wider interval.
+    """
+    eager = taken_over(device, measured())
+    known = measured_compiled()
+    if not any(load(key).backend == device.backend for key in known):
+        return eager
+    compiled = taken_over(device, known)
+    if eager is UNMEASURED:
+        eager = replace(
+            compiled,
+            dispatch_s=UNMEASURED.dispatch_s,
+            basis=f"{compiled.basis}, which eager steps take over; interval widened",
+            borrowed=frozenset(kind for kind, _ in compiled.classes),
+        )
+    return replace(eager, compiled=compiled)
 
 
 def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencies:

@@ -24,6 +24,7 @@ import numpy as np
 
 from benchmarks.fitting.shares import Steps, Term
 from benchmarks.fitting.split import held_out
+from benchmarks.keeping import kept_whole
 from weighbridge.analyses.time.clock import Clock, cached_bytes
 from weighbridge.analyses.time.execution import launches
 from weighbridge.devices import Efficiencies, Efficiency, load
@@ -105,8 +106,7 @@ def kernels(file: File, network: str, size: int, batch: int) -> Sequence[tuple[K
     """The kernels of one network, from the folder that keeps them or traced."""
     kept = KEPT / file.card / f"{network}@{size}.json.gz"
     if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        with gzip.open(kept, "wt", encoding="utf-8") as out:
+        with kept_whole(kept) as part, gzip.open(part, "wt", encoding="utf-8") as out:
             json.dump(_records(traced(file, network, size, batch)), out)
     with gzip.open(kept, "rt", encoding="utf-8") as lines:
         return tuple(_kernel(record) for record in json.load(lines))

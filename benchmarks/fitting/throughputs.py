@@ -28,6 +28,7 @@ from pathlib import Path
 
 from benchmarks.fitting.growth import Step, step_of
 from benchmarks.fitting.split import family, held_out
+from benchmarks.keeping import kept_whole
 from weighbridge.errors import WeighError
 from weighbridge.ops.kernel import Kernel
 from weighbridge.program import Program
@@ -168,8 +169,7 @@ def step_for(file: File, network: str, side: int) -> Step | None:
     for layout in ("contiguous", "channels-last"):  # the same program, whose tensors lie otherwise
         laid = replace(program, workload=replace(program.workload, layout=layout))
         place = replace(file, layout=layout).folder / kept.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with gzip.open(place, "wb", compresslevel=3) as handle:
+        with kept_whole(place) as part, gzip.open(part, "wb", compresslevel=3) as handle:
             pickle.dump(step_of(laid), handle)
     return step_for(file, network, side)
 

@@ -23,10 +23,10 @@ class Growing:
     second: tuple[int, ...]
 
     def at(self, batch: int) -> tuple[int | float, ...]:
-        """The numbers at a batch."""
+        """The numbers at a batch; at an array of batches, arrays of those that grow."""
         pairs = batch * (batch - 1) // 2
         columns = zip(self.zero, self.first, self.second, strict=True)
-        return tuple(v + batch * d + pairs * dd for v, d, dd in columns)
+        return tuple(v + batch * d + pairs * dd if d or dd else v for v, d, dd in columns)
 
     def cut(self, *lengths: int) -> tuple[Growing, ...]:
         """The first so many numbers, the next so many, ..."""

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from threading import Timer
-from typing import TYPE_CHECKING, TypedDict, cast
+from typing import TYPE_CHECKING, Protocol, TypedDict, cast
 
 import click
 
@@ -46,13 +46,33 @@ def place_of(options: dict[str, object]) -> Place:
     assert on is None or isinstance(on, str)
     assert context is None or isinstance(context, str)
     assert alloc_conf is None or isinstance(alloc_conf, str)
-    named = ",".join(filter(None, (on, "here" if here else None))) or None
+    named = devices_of(on, bool(here))
     if named is None and (context or alloc_conf):
         raise UsageError(
             f"{'--context' if context else '--alloc-conf'} without a device",
             "name one, as in --on rtx-4090, or --here",
         )
     return Place(on=named, context=context, alloc_conf=alloc_conf)
+
+
+def devices_of(on: str | None, here: bool) -> str | None:
+    """The devices that are named, of which this machine is one more; None where none is."""
+    return ",".join(filter(None, (on, "here" if here else None))) or None
+
+
+class Printed(Protocol):
+    """A report, as far as a command hands it on."""
+
+    def to_json(self) -> str:
+        """Everything, as JSON."""
+
+    def screen(self, *, width: int | None = None, color: bool = False) -> str:
+        """Everything, as a person reads it."""
+
+
+def hand_on(report: Printed, *, as_json: bool, width: int | None, color: bool | None) -> None:
+    """The report to stdout, as JSON or as a screen."""
+    deliver(report.to_json() if as_json else report.screen(**look_of(None, width, color)))
 
 
 def keywords(options: Mapping[str, object]) -> Settings:

@@ -10,6 +10,7 @@ from .delivery import (
     check_output,
     check_views,
     deliver,
+    hand_on,
     keywords,
     look_of,
     place_of,
@@ -229,7 +230,5 @@ def fit(
         report.weighing.check_strict()
     if output is not None:
         report.save(output)
-    elif as_json:
-        deliver(report.to_json())
     else:
-        deliver(report.screen(**look_of(output, width, color)))
+        hand_on(report, as_json=as_json, width=width, color=color)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from ..errors import UsageError, nearest
-from .delivery import check_output, deliver, keywords, look_of, progress, read_inputs
+from .delivery import check_output, devices_of, hand_on, keywords, progress, read_inputs
 from .group import main
 from .options import (
     complete_device,
@@ -91,11 +91,6 @@ def device_option(command: Command) -> Command:
     return with_options(options, command)
 
 
-def place(on: str | None, here: bool) -> str | None:
-    """The device that is named, of which this machine is one."""
-    return ",".join(filter(None, (on, "here" if here else None))) or None
-
-
 def show(
     picture: Picture,
     span: Span,
@@ -107,10 +102,8 @@ def show(
     """To the file, or its table to stdout."""
     if output is not None:
         picture.save(output, span=span)
-    elif as_json:
-        deliver(picture.to_json())
     else:
-        deliver(picture.screen(**look_of(output, width, color)))
+        hand_on(picture, as_json=as_json, width=width, color=color)
 
 
 def checked(output: str | None, as_json: bool) -> None:
@@ -147,7 +140,7 @@ def tradeoff(
 
     checked(output, as_json)
     with progress("networks"):
-        picture = pictures.tradeoff(networks or "zoo", x=x, on=place(on, here), batch=batch)
+        picture = pictures.tradeoff(networks or "zoo", x=x, on=devices_of(on, here), batch=batch)
     show(picture, span, as_json, output, width, color)
 
 
@@ -219,7 +212,7 @@ def growth(
             model,
             read_inputs(inputs),
             over=over,
-            on=place(on, here),
+            on=devices_of(on, here),
             strict=strict,
             **keywords(settings),
         )

@@ -10,6 +10,7 @@ import click
 from .delivery import (
     check_output,
     deliver,
+    hand_on,
     keywords,
     look_of,
     place_of,
@@ -97,10 +98,8 @@ def run(
         )
     if output is not None:
         report.save(output)
-    elif as_json:
-        deliver(report.to_json())
     else:
-        deliver(report.screen(**look_of(output, width, color)))
+        hand_on(report, as_json=as_json, width=width, color=color)
 
 
 @main.command(short_help="Where a network runs: here, on a device, on which to rent.")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from .delivery import check_output, deliver, keywords, look_of, place_of, progress, read_inputs
+from .delivery import (
+    check_output,
+    hand_on,
+    keywords,
+    place_of,
+    progress,
+    read_inputs,
+)
 from .group import main
 from .options import complete_model, device_options, output_options, workload_options
 
@@ -54,7 +61,5 @@ def sweep(
         report.weighing.check_strict()
     if output is not None:
         report.save(output)
-    elif as_json:
-        deliver(report.to_json())
     else:
-        deliver(report.screen(**look_of(output, width, color)))
+        hand_on(report, as_json=as_json, width=width, color=color)

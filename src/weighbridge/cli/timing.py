@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .delivery import check_output, deliver, keywords, look_of, progress, read_inputs
+from .delivery import check_output, hand_on, keywords, progress, read_inputs
 from .group import main
 from .options import complete_device, complete_model, picture_options, workload_options
 
@@ -72,7 +72,5 @@ def roofline(
         report.weighing.check_strict()
     if output is not None:
         report.save(output)
-    elif as_json:
-        deliver(report.to_json())
     else:
-        deliver(report.screen(**look_of(output, width, color)))
+        hand_on(report, as_json=as_json, width=width, color=color)

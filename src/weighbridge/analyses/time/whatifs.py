@@ -48,12 +48,7 @@ class Herd:
 
     def at(self, batch: int) -> Kernel:
         """One of them at a batch; at an array of batches, one whose numbers are arrays where they grow."""
-        terms = zip(self.numbers.zero, self.numbers.first, self.numbers.second, strict=True)
-        pairs = batch * (batch - 1) // 2
-        values: list[Any] = [
-            zero + batch * first + pairs * second if first or second else zero
-            for zero, first, second in terms
-        ]
+        values: tuple[Any, ...] = self.numbers.at(batch)
         named: dict[str, Any] = dict(zip(_NUMBERS, values, strict=False))
         named["largest_bytes"] = larger(self.weight_bytes, batch * self.sample_bytes)
         if self.kernel.gemm is not None:

@@ -20,6 +20,7 @@ from .analyses.weighing import Json
 from .api import weigh
 from .errors import UsageError
 from .program import Program
+from .reports.tabled import TabledReport
 from .settings import Inputs, Settings
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def compare(
 
 
 @final
-class ComparisonReport:
+class ComparisonReport(TabledReport):
     """Networks side by side. Printed, it is the table and what the figures say."""
 
     def __init__(self, comparison: Comparison) -> None:
@@ -72,31 +73,25 @@ class ComparisonReport:
 
         return screen(self.comparison, self.sheet(by), width=width, color=color)
 
-    def __str__(self) -> str:
-        return self.screen()
-
     def __repr__(self) -> str:
         names = ", ".join(network.network for network in self.comparison.networks)
         return f"<weighbridge.ComparisonReport of {names}>"
 
-    def _repr_html_(self) -> str:
-        from .reports import html
+    @property
+    def title(self) -> str:
+        return "Networks compared"
+
+    @property
+    def remarks(self) -> Sequence[str]:
         from .reports.comparison import basis, findings
 
-        below = (*findings(self.comparison), basis(self.comparison))
-        return html.render(self.sheet(), title="Networks compared", footing=below)
+        return (*findings(self.comparison), basis(self.comparison))
 
     def to_dict(self) -> dict[str, Json]:
         """Networks, their modules and the findings as plain data."""
         from .reports.comparison import record
 
         return record(self.comparison)
-
-    def to_json(self) -> str:
-        """The same as text."""
-        from .reports import json
-
-        return json.render(self.to_dict())
 
     def to_dataframe(self, by: By = "network") -> DataFrame:
         """One row a network, or a module of each.
@@ -114,15 +109,4 @@ class ComparisonReport:
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
-        from .reports import files
-        from .reports.comparison import basis, findings
-
-        below = (*findings(self.comparison), basis(self.comparison))
-        files.save(
-            path,
-            json=self.to_json,
-            screen=lambda: self.screen(by=by),
-            formed=lambda suffix: files.formed(
-                self.sheet(by), suffix, title="Networks compared", footing=below
-            ),
-        )
+        self._save(path, lambda: self.sheet(by), lambda: self.screen(by=by))

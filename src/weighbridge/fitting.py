@@ -10,8 +10,7 @@ A :class:`FitReport` prints as the screen of `weigh fit`, shows as HTML in a not
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Unpack, final
 
 from .analyses.memory.fit import Change, Fit
@@ -22,9 +21,10 @@ from .analyses.weighing import Json, Weighing
 from .errors import UsageError
 from .network import Network
 from .program import Program
-from .reports import files
-from .reports.screen import framed, remarks, title
+from .reports.screen import framed, title
+from .reports.screen import remarks as coverage
 from .reports.sheet import Sheet
+from .reports.tabled import TabledReport
 from .rooms import HERE, On, backend, rooms
 from .settings import Inputs, Settings
 
@@ -73,7 +73,7 @@ def fit(
 
 
 @final
-class FitReport:
+class FitReport(TabledReport):
     """What was found about a step on a device. Printed, it is the screen of `weigh fit`."""
 
     def __init__(self, found: Fit) -> None:
@@ -114,6 +114,10 @@ class FitReport:
         """What would make the step smaller, in the order of advice."""
         return self.found.changes
 
+    @property
+    def title(self) -> str:
+        return title(self.weighing)
+
     def sheet(self) -> Sheet:
         """The changes, a row each."""
         from .reports.fit import change_sheet
@@ -126,51 +130,23 @@ class FitReport:
 
         return framed(self.weighing, screen(self.found, width=width), width=width, color=color)
 
-    def __str__(self) -> str:
-        return self.screen()
-
     def __repr__(self) -> str:
         found = self.found
         return f"<weighbridge.FitReport of {found.program.network}: {found.resident.answer} {found.device.name}>"
-
-    def _repr_html_(self) -> str:
-        from .reports import html
-
-        return html.render(self.sheet(), title=title(self.weighing), footing=self._below())
 
     @property
     def _placed(self) -> Placed:
         return Placed(resident=self.found.resident, largest=self.found.batch)
 
-    def _below(self) -> tuple[str, ...]:
+    @property
+    def remarks(self) -> Sequence[str]:
         from .reports.fit import sizes
         from .reports.verdict import sentences
 
-        return (*sentences(self._placed), *sizes(self.found), *remarks(self.weighing))
+        return (*sentences(self._placed), *sizes(self.found), *coverage(self.weighing))
 
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract with `devices` and `fit`."""
         from .reports.fit import to_dict
 
         return to_dict(self.found, self.weighing)
-
-    def to_json(self) -> str:
-        """The same as text."""
-        from .reports import json
-
-        return json.render(self.to_dict())
-
-    def save(self, path: str | Path) -> None:
-        """Writes a file in the form that its suffix names: .json .csv .md .tex .html .txt.
-
-        Raises:
-            UsageError: the suffix names no form, or the file cannot be written.
-        """
-        files.save(
-            path,
-            json=self.to_json,
-            screen=self.screen,
-            formed=lambda suffix: files.formed(
-                self.sheet(), suffix, title=title(self.weighing), footing=self._below()
-            ),
-        )

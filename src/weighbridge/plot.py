@@ -35,6 +35,7 @@ from .reports.plots import panels, style
 from .reports.screen import coverage, title
 from .reports.sheet import Sheet
 from .reports.table import Line, labelled, render, written
+from .reports.tabled import TabledReport
 from .rooms import HERE, On, backend, clock, rooms
 from .running import published_accuracy
 from .settings import Inputs, Settings
@@ -70,7 +71,7 @@ class Drawing:
 
 
 @final
-class Picture:
+class Picture(TabledReport):
     """A picture with the figures that it shows. Printed, it is their table.
 
     `remarks` say what it shows, where that is from, and what was left out.
@@ -87,11 +88,19 @@ class Picture:
         remarks: Sequence[str],
     ) -> None:
         self.name = name
-        self.title = title
-        self.remarks = tuple(remarks)
+        self._title = title
+        self._remarks = tuple(remarks)
         self._drawing = drawing
         self._sheet = sheet
         self._record = record
+
+    @property
+    def title(self) -> str:
+        return self._title
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        return self._remarks
 
     def sheet(self) -> Sheet:
         """The figures as a table."""
@@ -105,9 +114,6 @@ class Picture:
         for remark in self.remarks:
             lines += [blank, *labelled("", remark, width=width)]
         return written(lines, color=color)
-
-    def __str__(self) -> str:
-        return self.screen()
 
     def __repr__(self) -> str:
         return f"<weighbridge.plot.Picture {self.name}: {self.title}>"
@@ -127,12 +133,6 @@ class Picture:
             "remarks": list(self.remarks),
         }
 
-    def to_json(self) -> str:
-        """The same as text."""
-        from .reports import json
-
-        return json.render(self.to_dict())
-
     def save(self, path: str | Path, *, span: Span = 2) -> None:
         """Writes a picture, .png .svg .pdf, over one column of a paper or two, or the table in another form.
 
@@ -147,15 +147,8 @@ class Picture:
             )
         if files.suffix_of(Path(path), also=files.PICTURES) in files.PICTURES:
             style.save(path, self._drawing.inches(span), self._over(span))
-            return
-        files.save(
-            path,
-            json=self.to_json,
-            screen=self.screen,
-            formed=lambda suffix: files.formed(
-                self._sheet, suffix, title=self.title, footing=self.remarks
-            ),
-        )
+        else:
+            super().save(path)
 
     def _over(self, span: Span) -> Callable[[Figure], None]:
         return lambda figure: self._drawing.draw(figure, span)

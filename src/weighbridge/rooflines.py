@@ -11,7 +11,7 @@ gives plain data.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, final
 
@@ -27,6 +27,7 @@ from .reports import files
 from .reports.screen import remarks as coverage
 from .reports.screen import title
 from .reports.sheet import Sheet
+from .reports.tabled import TabledReport
 from .rooms import HERE, On, backend, clock, rooms
 from .settings import Inputs, Settings
 from .workload import check_choice
@@ -82,7 +83,7 @@ def roofline(
 
 
 @final
-class RooflineReport:
+class RooflineReport(TabledReport):
     """What was found about a step on a device. Printed, it is the screen of `weigh roofline`.
 
     `waits` are the layers that take a share of the time out of all proportion, waiting for their weights.
@@ -110,21 +111,18 @@ class RooflineReport:
 
         return screen(self.weighing, self.found, self.waits, width=width, color=color)
 
-    def __str__(self) -> str:
-        return self.screen()
-
     def __repr__(self) -> str:
         found = self.found
         return (
             f"<weighbridge.RooflineReport of {found.time.program.network} on {found.device.name}>"
         )
 
-    def _repr_html_(self) -> str:
-        from .reports import html
+    @property
+    def title(self) -> str:
+        return title(self.weighing)
 
-        return html.render(self.sheet(), title=title(self.weighing), footing=self._below())
-
-    def _below(self) -> tuple[str, ...]:
+    @property
+    def remarks(self) -> Sequence[str]:
         from .reports.roofline import remarks
 
         return (*remarks(self.found, self.waits), *coverage(self.weighing))
@@ -134,12 +132,6 @@ class RooflineReport:
         from .reports.roofline import record
 
         return {**self.weighing.to_dict(), "roofline": record(self.found)}
-
-    def to_json(self) -> str:
-        """The same as text."""
-        from .reports import json
-
-        return json.render(self.to_dict())
 
     def save(self, path: str | Path) -> None:
         """Writes a picture, .png .svg .pdf, or another form: .json .csv .md .tex .html .txt.
@@ -151,13 +143,6 @@ class RooflineReport:
         if files.suffix_of(Path(path), also=files.PICTURES) in files.PICTURES:
             from .reports.plots import roofline
 
-            roofline.save(path, self.found, title=title(self.weighing))
-            return
-        files.save(
-            path,
-            json=self.to_json,
-            screen=self.screen,
-            formed=lambda suffix: files.formed(
-                self.sheet(), suffix, title=title(self.weighing), footing=self._below()
-            ),
-        )
+            roofline.save(path, self.found, title=self.title)
+        else:
+            super().save(path)

@@ -38,8 +38,8 @@ from .analyses.where import where as look_around
 from .errors import UsageError
 from .network import Network
 from .program import Program
-from .reports import files
 from .reports.sheet import Sheet
+from .reports.tabled import TabledReport
 from .rooms import HERE, On, backend, clock, rooms
 from .settings import Inputs, Settings
 from .workload import Workload, check_choice
@@ -185,7 +185,7 @@ def where(
 
 
 @final
-class RunReport:
+class RunReport(TabledReport):
     """Networks by their time to train. Printed, it is the screen of `weigh run`."""
 
     def __init__(self, found: Race) -> None:
@@ -209,6 +209,18 @@ class RunReport:
             )
         return self.race.timed[0]
 
+    @property
+    def title(self) -> str:
+        from .reports.run import title
+
+        return title(self.race)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        from .reports.run import remarks
+
+        return remarks(self.race)
+
     def sheet(self) -> Sheet:
         """A row for each network on each device."""
         from .reports.run import sheet
@@ -221,17 +233,8 @@ class RunReport:
 
         return screen(self.race, width=width, color=color)
 
-    def __str__(self) -> str:
-        return self.screen()
-
     def __repr__(self) -> str:
         return f"<weighbridge.RunReport of {', '.join(run.network for run in self.runs)}>"
-
-    def _repr_html_(self) -> str:
-        from .reports import html
-        from .reports.run import remarks, title
-
-        return html.render(self.sheet(), title=title(self.race), footing=remarks(self.race))
 
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract `weighbridge-runs/1` as plain data."""
@@ -239,32 +242,9 @@ class RunReport:
 
         return to_dict(self.race)
 
-    def to_json(self) -> str:
-        """The same as text."""
-        from .reports import json
-
-        return json.render(self.to_dict())
-
-    def save(self, path: str | Path) -> None:
-        """Writes a file in the form that its suffix names: .json .csv .md .tex .html .txt.
-
-        Raises:
-            UsageError: the suffix names no form, or the file cannot be written.
-        """
-        from .reports.run import remarks, title
-
-        files.save(
-            path,
-            json=self.to_json,
-            screen=self.screen,
-            formed=lambda suffix: files.formed(
-                self.sheet(), suffix, title=title(self.race), footing=remarks(self.race)
-            ),
-        )
-
 
 @final
-class WhereReport:
+class WhereReport(TabledReport):
     """A step on many devices. Printed, it is the screen of `weigh where`."""
 
     def __init__(self, found: Where) -> None:
@@ -283,6 +263,19 @@ class WhereReport:
 
         return verdict(self.found)
 
+    @property
+    def title(self) -> str:
+        from .reports.screen import title
+
+        return title(self.weighing)
+
+    @property
+    def remarks(self) -> Sequence[str]:
+        from .reports.screen import remarks
+        from .reports.where import sentences
+
+        return (*sentences(self.found), *remarks(self.weighing))
+
     def sheet(self, *, top: int | None = None) -> Sheet:
         """A row a device; of so many."""
         from .reports.where import sheet
@@ -299,23 +292,8 @@ class WhereReport:
         body = screen(self.found, top=top, width=width)
         return framed(self.weighing, body, width=width, color=color)
 
-    def __str__(self) -> str:
-        return self.screen()
-
     def __repr__(self) -> str:
         return f"<weighbridge.WhereReport of {self.found.program.network}: {self.verdict}>"
-
-    def _repr_html_(self) -> str:
-        from .reports import html
-        from .reports.screen import title
-
-        return html.render(self.sheet(), title=title(self.weighing), footing=self._below())
-
-    def _below(self) -> tuple[str, ...]:
-        from .reports.screen import remarks
-        from .reports.where import sentences
-
-        return (*sentences(self.found), *remarks(self.weighing))
 
     def to_dict(self) -> dict[str, Json]:
         """The JSON contract `weighbridge-runs/1` as plain data."""
@@ -323,28 +301,13 @@ class WhereReport:
 
         return to_dict(self.found)
 
-    def to_json(self) -> str:
-        """The same as text."""
-        from .reports import json
-
-        return json.render(self.to_dict())
-
     def save(self, path: str | Path, *, top: int | None = None) -> None:
         """Writes a file in the form that its suffix names: .json .csv .md .tex .html .txt.
 
         Raises:
             UsageError: the suffix names no form, or the file cannot be written.
         """
-        from .reports.screen import title
-
-        files.save(
-            path,
-            json=self.to_json,
-            screen=lambda: self.screen(top=top),
-            formed=lambda suffix: files.formed(
-                self.sheet(top=top), suffix, title=title(self.weighing), footing=self._below()
-            ),
-        )
+        self._save(path, lambda: self.sheet(top=top), lambda: self.screen(top=top))
 
 
 def candidate(text: str) -> Candidate:

@@ -15,7 +15,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Unpack, final
 
 from .analyses.sweep import Course
@@ -26,8 +25,8 @@ from .analyses.weighing import Json, Weighing
 from .errors import UsageError
 from .network import Network
 from .program import Program
-from .reports import files
 from .reports.sheet import Sheet
+from .reports.tabled import TabledReport
 from .rooms import On, backend, clock, rooms
 from .settings import Inputs, Settings
 from .workload import PRECISIONS, Precision, check_choice, check_dimension
@@ -143,7 +142,7 @@ def seconds_of(grown: Growth, clock: Clock, batches: Sequence[int]) -> Sequence[
 
 
 @final
-class SweepReport:
+class SweepReport(TabledReport):
     """What was found over batches, precisions and devices. Printed, it is the screen of `weigh sweep`."""
 
     def __init__(self, courses: tuple[Course, ...]) -> None:
@@ -163,21 +162,24 @@ class SweepReport:
 
         return framed(self.weighing, screen(self.courses, width=width), width=width, color=color)
 
-    def __str__(self) -> str:
-        return self.screen()
-
     def __repr__(self) -> str:
         points = sum(len(course.points) for course in self.courses)
         return f"<weighbridge.SweepReport of {self.weighing.program.network}: {points} what-ifs>"
 
     def _repr_html_(self) -> str:
         from .reports import html
-        from .reports.screen import title
         from .reports.sweep import summary
 
-        return html.render(summary(self.courses), title=title(self.weighing), footing=self._below())
+        return html.render(summary(self.courses), title=self.title, footing=self.remarks)
 
-    def _below(self) -> tuple[str, ...]:
+    @property
+    def title(self) -> str:
+        from .reports.screen import title
+
+        return title(self.weighing)
+
+    @property
+    def remarks(self) -> Sequence[str]:
         from .reports.sweep import basis
 
         return basis(self.courses)
@@ -187,26 +189,3 @@ class SweepReport:
         from .reports.sweep import to_dict
 
         return to_dict(self.courses)
-
-    def to_json(self) -> str:
-        """The same as text."""
-        from .reports import json
-
-        return json.render(self.to_dict())
-
-    def save(self, path: str | Path) -> None:
-        """Writes every what-if in the form that the suffix names: .json .csv .md .tex .html .txt.
-
-        Raises:
-            UsageError: the suffix names no form, or the file cannot be written.
-        """
-        from .reports.screen import title
-
-        files.save(
-            path,
-            json=self.to_json,
-            screen=self.screen,
-            formed=lambda suffix: files.formed(
-                self.sheet(), suffix, title=title(self.weighing), footing=self._below()
-            ),
-        )

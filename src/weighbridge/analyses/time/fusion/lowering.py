@@ -1,33 +1,16 @@
-"""Fusion: the kernels that a compiler (torch.compile's inductor) makes of a program's operators.
-
-Operators are of four kinds for it, by their class of kernel. *Extern* ones (products, convolutions, attention) stay
-the library's kernels, as they come. *Pointwise* ones are not computed where they stand: they are written into what
-reads them, and become a kernel only where their result must be in memory: read by an extern operator, handed on by
-the network, or read so often that computing it again costs more than reading it. *Windows* (pooling,
-resampling, gathering) are pointwise, but read other places than they write. *Reductions* are kernels, with what
-they read written into them; softmax and normalisation are a reduction and, over as many elements as went in, something pointwise.
-
-Of the kernels so found, those become one that run over the same elements and share what they read or make, as
-long as nothing else must run between them. Such a kernel reads each tensor once, and what only it reads it
-does not write.
-
-Source: torch/_inductor of PyTorch 2.4 to 2.14: ir.py (`StorageBox.should_realize_on_reuse`, `has_exceeded_max_reads`,
-`ConcatKernel`), lowering.py (`cat`, `make_reduction`), scheduler.py and codegen/simd.py (`can_fuse`).
-Left out: how loops are tiled, which now and then keeps two kernels apart.
-"""
+"""Lowering: which results of operators are put into memory, and by what."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from heapq import heapify, heappop, heappush
 
-from ...dims import Shape, bytes_of, product
-from ...ops import rule_of
-from ...ops.attention_kernels import HALF
-from ...ops.kernel import FUSION, Fusion, Kernel, KernelClass
-from ...program import Op, Program, Tensor
+from ....dims import Shape, bytes_of, product
+from ....ops import rule_of
+from ....ops.attention_kernels import HALF
+from ....ops.kernel import FUSION, Fusion, Kernel
+from ....program import Op, Program, Tensor
 
 READS_RECOMPUTED = 4
 """A result of several readers is computed in each of them where it takes at most so many tensors."""
@@ -37,38 +20,6 @@ READS_GATHERED = 8
 
 PARTS_COMPUTED = 8
 """More tensors than this are concatenated by writing each into its place."""
-
-FARTHEST = 64
-"""Kernels that share no more than what they read become one where no more others than this stand between them."""
-
-MOST = 64
-"""A kernel holds at most so many of those that were found."""
-
-
-_HEAVIEST: tuple[KernelClass, ...] = (
-    "copy",
-    "transposition",
-    "elementwise",
-    "batch norm",
-    "activation",
-    "gather",
-    "resampling",
-    "pooling",
-    "reduction",
-    "softmax",
-    "norm",
-    "group norm",
-)
-"""What a kernel of several classes counts as: the last of them here."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
-    """What runs as one: its kernel, and the operators that it computes."""
-
-    kernel: Kernel
-    ops: tuple[Op, ...]
-    fused: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +37,7 @@ class _Value:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Node:
+class Node:
     """A kernel as it was found, before such become one.
 
     `space` is its results, and the elements that go into each; `in_order` says whether those lie together.
@@ -102,29 +53,18 @@ class _Node:
     in_order: bool = True
 
 
-def fused(program: Program, *, channels_last: bool) -> Iterator[Group]:
-    """The kernels of a program that was compiled, in the order in which they run.
-
-    `channels_last` has convolutions read images and weights whose channels lie last, and what lies otherwise is
-    put into that order first.
-    """
-    lowering = _Lowering(program, channels_last)
-    lowering.run()
-    yield from _scheduled(lowering)
-
-
-class _Lowering:
+class Lowering:
     """Operators one after the other: which results are put into memory, and by what."""
 
     def __init__(self, program: Program, channels_last: bool) -> None:
         self.program = program
         self.channels_last = channels_last
         self.on_cpu = program.workload.backend == "cpu"
-        self.nodes: list[_Node] = []
+        self.nodes: list[Node] = []
         self.values: dict[int, _Value] = {}  # by storage
         self.sizes = {storage.id: storage.bytes for storage in program.storages}
         self.buffers: dict[int, int] = {}  # bytes
-        self.makers: dict[int, _Node] = {}  # of buffers that no library makes
+        self.makers: dict[int, Node] = {}  # of buffers that no library makes
         self.kept: set[int] = set()
         self.reordered: dict[int, int] = {}
         self.readers = _readers(program)
@@ -186,7 +126,7 @@ class _Lowering:
         if value.buffer is None:
             buffer = self._new_buffer(value.bytes)
             self._add(
-                _Node(
+                Node(
                     kind="pointwise",
                     space=(value.elements, 1),
                     reads=dict(value.reads),
@@ -207,7 +147,7 @@ class _Lowering:
         assert value.buffer is not None
         return value.buffer
 
-    def _add(self, node: _Node) -> None:
+    def _add(self, node: Node) -> None:
         self.nodes.append(node)
         if node.kind != "extern":
             for buffer in node.writes:
@@ -331,7 +271,7 @@ class _Lowering:
                 maker.writes[whole] = maker.writes.get(whole, 0) + tensor.bytes
                 continue
             self._add(
-                _Node(
+                Node(
                     kind="pointwise",
                     space=(tensor.elements, 1),
                     reads=self._reads((tensor,)),
@@ -359,7 +299,7 @@ class _Lowering:
         reads = self._reads(others)
         ops, before = self._computed(others)
         self._add(
-            _Node(
+            Node(
                 kind="pointwise",
                 space=(y.elements, 1),
                 reads=reads,
@@ -381,7 +321,7 @@ class _Lowering:
         small = 4 * results if as_many else sum(tensor.bytes for tensor in op.outputs)
         buffer = self._new_buffer(small)
         self._add(
-            _Node(
+            Node(
                 kind="reduction",
                 space=(results, max(x.elements // max(results, 1), 1)),
                 reads=reads,
@@ -440,7 +380,7 @@ class _Lowering:
                 ),
             )
         self._add(
-            _Node(
+            Node(
                 kind="extern", space=(0, 0), reads=reads, writes=writes, ops=(op,), kernels=kernels
             )
         )
@@ -460,7 +400,7 @@ class _Lowering:
             copy = self._new_buffer(tensor.bytes)
             self.reordered[value.buffer] = copy
             self._add(
-                _Node(
+                Node(
                     kind="pointwise",
                     space=(tensor.elements, 1),
                     reads={value.buffer: tensor.bytes},
@@ -544,193 +484,3 @@ def _readers(program: Program) -> dict[tuple[int, int], _Readers]:
         for tensor in op.outputs:
             version[tensor.storage] += 1
     return found
-
-
-class _Schedule:
-    """Kernels that become one: each as it is found joins those before it with which it shares most."""
-
-    def __init__(self, nodes: list[_Node], sizes: Mapping[int, int]) -> None:
-        self.nodes = nodes
-        self.sizes = sizes  # of buffers
-        self.group: list[int] = []  # of a node
-        self.members: dict[int, list[int]] = {}
-        self.needs: dict[int, set[int]] = {}  # groups that must run before
-        self.needed: dict[int, set[int]] = {}
-        self.depth: dict[int, int] = {}  # groups on the longest way there
-        self.writers: dict[int, list[int]] = defaultdict(list)
-        self.readers: dict[int, list[int]] = defaultdict(list)
-        for index in range(len(nodes)):
-            self._enter(index)
-
-    def _enter(self, index: int) -> None:
-        node = self.nodes[index]
-        needs = {self.group[other] for buffer in node.reads for other in self.writers[buffer]}
-        self.group.append(index)
-        self.members[index] = [index]
-        self.needs[index] = needs
-        self.needed[index] = set()
-        self.depth[index] = 1 + max((self.depth[other] for other in needs), default=0)
-        for other in needs:
-            self.needed[other].add(index)
-        if node.kind != "extern":
-            for other in self._candidates(index):
-                here = self.group[index]
-                if other in self.members and other != here and self._may_join(other, here):
-                    self._join(other, here)
-        for buffer in node.writes:
-            self.writers[buffer].append(index)
-        for buffer in node.reads:
-            self.readers[buffer].append(index)
-
-    def _candidates(self, index: int) -> list[int]:
-        """Groups that a node shares bytes with, most first; parts of a buffer are likely other parts."""
-        node = self.nodes[index]
-        shared: dict[int, int] = defaultdict(int)
-        for buffer, size in node.reads.items():
-            if buffer in node.elsewhere or size < self.sizes[buffer]:
-                continue
-            near = [
-                other
-                for other in self.readers[buffer]
-                if index - other <= FARTHEST and self.nodes[other].reads[buffer] == size
-            ]
-            for group in {self.group[other] for other in (*self.writers[buffer], *near)}:
-                if self.nodes[group].kind != "extern":
-                    shared[group] += size
-        return sorted(shared, key=lambda group: (-shared[group], -group))
-
-    def _may_join(self, one: int, other: int) -> bool:
-        mine, yours = self.members[one], self.members[other]
-        return (
-            len(mine) + len(yours) <= MOST
-            and _alike(self._loop(one), self._loop(other))
-            and not self._reads_elsewhere(mine, yours)
-            and not self._leads(one, other)
-            and not self._leads(other, one)
-        )
-
-    def _loop(self, group: int) -> _Node:
-        """The node that the others of a group go by: a reduction, if there is one."""
-        return max(
-            (self.nodes[index] for index in self.members[group]), key=lambda node: node.space[1]
-        )
-
-    def _reads_elsewhere(self, mine: list[int], yours: list[int]) -> bool:
-        """Whether one reads what the other makes at other places than it is made at."""
-        for some, others in ((mine, yours), (yours, mine)):
-            made = {buffer for index in others for buffer in self.nodes[index].writes}
-            if any(made & self.nodes[index].elsewhere for index in some):
-                return True
-        return False
-
-    def _leads(self, first: int, last: int) -> bool:
-        """Whether something else must run after `first` and before `last`."""
-        seen: set[int] = set()
-        stack = [group for group in self.needs[last] if group != first]
-        while stack:
-            group = stack.pop()
-            if group == first:
-                return True
-            if group in seen or self.depth[group] <= self.depth[first]:
-                continue
-            seen.add(group)
-            stack += self.needs[group]
-        return False
-
-    def _join(self, one: int, other: int) -> None:
-        for index in self.members[other]:
-            self.group[index] = one
-        self.members[one] += self.members.pop(other)
-        pair = {one, other}
-        needs = (self.needs[one] | self.needs.pop(other)) - pair
-        needed = (self.needed[one] | self.needed.pop(other)) - pair
-        for group in needs:
-            self.needed[group] = (self.needed[group] - pair) | {one}
-        for group in needed:
-            self.needs[group] = (self.needs[group] - pair) | {one}
-        self.needs[one], self.needed[one] = needs, needed
-        self.depth[one] = max(self.depth[one], self.depth.pop(other))
-        self._deepen(one)
-
-    def _deepen(self, group: int) -> None:
-        stack = [group]
-        while stack:
-            here = stack.pop()
-            depth = 1 + max((self.depth[other] for other in self.needs[here]), default=0)
-            if depth > self.depth[here] or here == group:
-                self.depth[here] = max(depth, self.depth[here])
-                stack += (
-                    other for other in self.needed[here] if self.depth[other] <= self.depth[here]
-                )
-
-    def order(self) -> Iterator[list[int]]:
-        """The groups as they can run: the earliest first."""
-        waits = {group: len(needs) for group, needs in self.needs.items()}
-        ready = [group for group, count in waits.items() if count == 0]
-        heapify(ready)
-        while ready:
-            group = heappop(ready)
-            yield sorted(self.members[group])
-            for other in self.needed[group]:
-                waits[other] -= 1
-                if waits[other] == 0:
-                    heappush(ready, other)
-
-
-def _alike(one: _Node, other: _Node) -> bool:
-    """Whether one loop runs over both: over the same elements, or one over the results of the other's reductions."""
-    if one.space == other.space:
-        return True
-    if one.kind == other.kind:
-        return False
-    reducing, plain = (one, other) if one.kind == "reduction" else (other, one)
-    (results, each), (elements, _) = reducing.space, plain.space
-    return elements == results or (reducing.in_order and elements == results * each)
-
-
-def _scheduled(lowering: _Lowering) -> Iterator[Group]:
-    """Nodes that share elements as one kernel each, in an order in which they can run."""
-    nodes = lowering.nodes
-    schedule = _Schedule(nodes, lowering.buffers)
-    for members in schedule.order():
-        first = nodes[members[0]]
-        if first.kind == "extern":
-            for kernel in first.kernels:
-                yield Group(kernel=kernel, ops=first.ops, fused=False)
-            continue
-        yield _one_kernel([nodes[index] for index in members], members, schedule, lowering)
-
-
-def _one_kernel(
-    nodes: list[_Node], members: list[int], schedule: _Schedule, lowering: _Lowering
-) -> Group:
-    """What nodes read and make as one kernel: each buffer once, and nothing that stays among them."""
-    inside = set(members)
-    reads: dict[int, int] = defaultdict(int)
-    writes: dict[int, int] = defaultdict(int)
-    for node in nodes:
-        for buffer, size in node.reads.items():
-            reads[buffer] = min(reads[buffer] + size, lowering.buffers[buffer])
-        for buffer, size in node.writes.items():
-            writes[buffer] += size
-    made_here = {buffer for buffer in writes if all(w in inside for w in schedule.writers[buffer])}
-    read = sum(size for buffer, size in reads.items() if buffer not in made_here)
-    written = sum(
-        size
-        for buffer, size in writes.items()
-        if buffer in lowering.kept or any(r not in inside for r in schedule.readers[buffer])
-    )
-    kernels = {id(kernel): kernel for node in nodes for kernel in node.kernels}.values()
-    heaviest = max(kernels, key=lambda kernel: _HEAVIEST.index(kernel.kind))
-    return Group(
-        kernel=Kernel(
-            kind=heaviest.kind,
-            part=heaviest.part,
-            dtype=heaviest.dtype,
-            operations=sum(kernel.operations for kernel in kernels),
-            read_bytes=read,
-            write_bytes=written,
-        ),
-        ops=tuple({id(op): op for node in nodes for op in node.ops}.values()),
-        fused=True,
-    )

@@ -10,32 +10,18 @@ import pytest
 from click.testing import CliRunner
 
 import weighbridge
+from round_numbers import CARD, PERFECT
 from weighbridge import devices
 from weighbridge.analyses.time.clock import Clock
 from weighbridge.analyses.time.execution import Launch
 from weighbridge.analyses.time.roofline import HOST, roofline
 from weighbridge.analyses.time.step import StepTime, Timed, step_time
 from weighbridge.cli import main
-from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
+from weighbridge.devices import Efficiency, Rates
 from weighbridge.errors import UsageError, WeighError
 from weighbridge.ops.kernel import Kernel
 from weighbridge.reports.roofline import Picture
 
-# 100 GFLOP/s of vectors, 1 TFLOP/s of float16 matrices, 10 GB/s: ridges at 10 and 100 FLOP/B
-CARD = Device(
-    name="Card",
-    key="card",
-    bandwidth_bytes_per_s=10e9,
-    vector_flop_per_s=Rates(float32=100e9),
-    matrix_flop_per_s=Rates(float16=1e12),
-)
-PERFECT = Efficiencies(
-    default=Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0),
-    dispatch_s=0.0,
-    low=0.9,
-    high=1.2,
-    basis="by definition",
-)
 # input 8 x 3 x 6 x 6; conv 4 kernels of 3 x 3 without padding: out 8 x 4 x 4 x 4
 NET = "(Input)(3,6,6)->(Conv)4c3w1s0p->(ReLU)->(fc)5"
 

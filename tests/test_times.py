@@ -9,32 +9,16 @@ import pytest
 from click.testing import CliRunner
 
 import weighbridge
+from round_numbers import CARD, PERFECT
 from weighbridge import devices
 from weighbridge.analyses.time.outsized import outsized, share_of
 from weighbridge.analyses.time.step import StepTime, step_time_or_why
 from weighbridge.cli import main
-from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
 from weighbridge.errors import UsageError
 from weighbridge.reports.sheet import apportioned, durations
 from weighbridge.reports.time import listed, sentence
 from weighbridge.rooms import backend, clock
 
-# 100 GFLOP/s of vectors, 1 TFLOP/s of float16 matrices, 10 GB/s
-CARD = Device(
-    name="Card",
-    key="card",
-    memory_bytes=2 * 2**30,
-    bandwidth_bytes_per_s=10e9,
-    vector_flop_per_s=Rates(float32=100e9),
-    matrix_flop_per_s=Rates(float16=1e12),
-)
-PERFECT = Efficiencies(
-    default=Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0),
-    dispatch_s=0.0,
-    low=0.9,
-    high=1.2,
-    basis="by definition",
-)
 LINE = "(Input)(1000)->(FC)500->(ReLU)"
 
 

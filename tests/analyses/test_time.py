@@ -4,27 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from round_numbers import CARD, PERFECT
 from weighbridge.analyses.time.clock import Clock
 from weighbridge.analyses.time.step import Untimed, step_time, step_time_or_why
 from weighbridge.api import weigh
 from weighbridge.devices import Device, Efficiencies, Efficiency, Rates
 from weighbridge.errors import UsageError
 from weighbridge.ops.kernel import Gemm, Kernel
-
-# 100 GFLOP/s of vectors, 1 TFLOP/s of float16 matrices, 10 GB/s
-CARD = Device(
-    name="a card",
-    bandwidth_bytes_per_s=10e9,
-    vector_flop_per_s=Rates(float32=100e9),
-    matrix_flop_per_s=Rates(float16=1e12),
-)
-PERFECT = Efficiencies(
-    default=Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0),
-    dispatch_s=0.0,
-    low=0.9,
-    high=1.2,
-    basis="by definition",
-)
 
 
 def clock(device=CARD, efficiencies=PERFECT, **settings):
@@ -93,7 +79,7 @@ def test_convolutions_of_float32_run_in_tf32_where_there_is_one():
 
 
 def test_a_dtype_without_a_rate_says_which_there_are():
-    with pytest.raises(UsageError, match="a card has no rate for bfloat16") as error:
+    with pytest.raises(UsageError, match="Card has no rate for bfloat16") as error:
         clock().time(matmul(dtype="bfloat16"))
     assert error.value.hints == (
         "it would emulate bfloat16 in float32",

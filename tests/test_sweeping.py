@@ -43,6 +43,22 @@ def test_a_what_if_is_the_time_of_the_step_that_is_built(device, name, settings)
         assert seconds == pytest.approx(step_time(built, on).seconds.value, rel=1e-9)
 
 
+def test_what_is_largest_at_one_batch_is_not_at_another():
+    """How much of what a kernel moves lies in the cache depends on its largest operand.
+
+    Here that is a weight of 4096 x 16384 numbers, and the 16384 of each sample from a batch of 4097 on.
+    """
+    settings = {"precision": "amp-bf16", "backend": "cuda"}
+    network = Network("4096 -> (fc)16384")
+    on = clock(rooms("rtx-4090")[0].device, "amp-bf16")
+    for asked in (4, 8192):
+        grown = growth(network.program, network.workload({**settings, "batch": asked}))
+        for batch in (1, 50, 4000, 100_000):
+            built = network.program(network.workload({**settings, "batch": batch}))
+            expected = step_time(built, on).seconds.value
+            assert grown.seconds(on, batch) == pytest.approx(expected, rel=1e-12)
+
+
 def test_without_numpy_batches_follow_one_after_the_other(monkeypatch):
     network = Network("resnet18")
     grown = growth(network.program, network.workload({}))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from weighbridge.analyses.time.rows import reads
+from weighbridge.analyses.time.rows import rows_of
 from weighbridge.devices import load
 from weighbridge.ops.kernel import Kernel
 
@@ -11,6 +11,11 @@ A100, V100 = load("a100-40gb-pcie"), load("v100-32gb-pcie")
 
 def kernel(kind, elements, part="forward"):
     return Kernel(kind=kind, part=part, read_bytes=1, row_bytes=4 * elements)
+
+
+def reads(kernel, device):
+    rows = rows_of(kernel.kind, kernel.part, device)
+    return 1 if rows is None else rows.reads(kernel.row_bytes)
 
 
 def test_a_norm_finds_its_rows_in_the_cache_while_they_fit():

@@ -7,6 +7,7 @@ from weighbridge.analyses.time.tiles import (
     VECTOR,
     Tile,
     Tiling,
+    reach_of,
     stretch,
     tiling,
     walk,
@@ -92,9 +93,9 @@ def test_batches_take_one_tile_on_the_general_cores():
 def test_deep_rows_lie_on_more_pages_than_are_translated_at_once():
     # 4,096 + 4,096 rows of 16,384 float32 numbers, 64 KiB: 256 pages of 2 MiB
     deep = product(4096, 4096, 16384)
-    assert walk(deep, architecture="pascal", itemsize=4) == pytest.approx((256 / 88) ** 0.38)
-    assert walk(deep, architecture="ampere-a100", itemsize=4) == 1
+    assert walk(deep, reach_of("pascal"), itemsize=4) == pytest.approx((256 / 88) ** 0.38)
+    assert walk(deep, reach_of("ampere-a100"), itemsize=4) == 1
     # no more than 12,000 rows are walked together: 375 pages
     wide = product(65536, 50257, 16384)
-    assert walk(wide, architecture="volta", itemsize=4) == pytest.approx((375 / 273) ** 0.15)
-    assert walk(wide, architecture="volta", itemsize=2) == 1
+    assert walk(wide, reach_of("volta"), itemsize=4) == pytest.approx((375 / 273) ** 0.15)
+    assert walk(wide, reach_of("volta"), itemsize=2) == 1

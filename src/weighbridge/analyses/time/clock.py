@@ -15,7 +15,7 @@ from math import inf
 from typing import Literal
 
 from ...devices import PRODUCTS, Device, Efficiencies, reached
-from ...dims import bytes_of, larger, smaller
+from ...dims import bytes_of
 from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
 from ...program import Phase, Program
@@ -23,18 +23,15 @@ from ...units import unit
 from ...workload import Workload
 from .execution import Launch, dispatches
 from .measured import Measured, Parts
-from .rows import reads
-from .tiles import stretch, tiling, walk
+from .pace import Caches, Pace, Products, together
+from .rows import rows_of
+from .tiles import reach_of, tiling
 
 Bound = Literal["compute", "memory", "overhead"]
 
 AS_TF32 = frozenset({"convolution 1x1", "convolution", "convolution stem", "grouped convolution"})
 """float32 that PyTorch computes in TF32 unless told otherwise: cuDNN's convolutions (`torch.backends.cudnn.allow_tf32`
 is true by default, `torch.backends.cuda.matmul.allow_tf32` is not)."""
-
-
-TINY_S = 1e-15
-"""Less than any kernel takes: of two times that are nothing, neither is a part of the other."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,18 +46,7 @@ class KernelTime:
 
     @property
     def seconds(self) -> float:
-        return self._together + self.overhead_s
-
-    @property
-    def _together(self) -> float:
-        """Arithmetic and traffic, as far as they overlap (`Efficiencies.overlap`)."""
-        longer = larger(self.compute_s, self.memory_s)
-        if self.overlap == inf:
-            return longer
-        shorter = smaller(self.compute_s, self.memory_s)
-        share = shorter / (longer + TINY_S)
-        together: float = longer * (1 + share**self.overlap) ** (1 / self.overlap)
-        return together
+        return together(self.compute_s, self.memory_s, self.overlap) + self.overhead_s
 
     @property
     def bound(self) -> Bound:
@@ -95,6 +81,17 @@ class Clock:
         """
         if self.measured is not None:
             return _as_measured(kernel, self.measured.parts(kernel, operator, phase))
+        pace = self.pace(kernel)
+        return KernelTime(
+            kernel=kernel,
+            compute_s=pace.compute_s(kernel),
+            memory_s=pace.memory_s(kernel),
+            overhead_s=kernel.launches * pace.launch_s,
+            overlap=pace.overlap,
+        )
+
+    def pace(self, kernel: Kernel) -> Pace:
+        """What kernels of this one's sort reach, by the device's shares of its peaks. Raises as :meth:`time` does."""
         found = self.efficiencies.of(kernel.kind, kernel.part, channels_last=kernel.channels_last)
         bandwidth = self.device.bandwidth_bytes_per_s
         if bandwidth is None:
@@ -102,32 +99,29 @@ class Clock:
                 f"nobody says how fast {self.device.name.partition(',')[0]} is",
                 "name a device with a card (weigh devices), or measure this machine: weigh calibrate",
             )
-        moved = kernel.read_bytes * reads(kernel, self.device) + kernel.write_bytes
-        compute_s = kernel.flops / (self.flop_per_s(kernel) * found.compute) * self.stretch(kernel)
-        if kernel.gemm is not None and found.half_rows:
-            compute_s *= 1 + found.half_rows / larger(kernel.gemm.rows, 1)
-        memory_s = moved / (bandwidth * found.bandwidth) / self.cached(kernel)
-        if self.efficiencies.beyond_cache is not None:
-            beyond = larger(moved - cached_bytes(self.device), 0.0)
-            memory_s += beyond / (bandwidth * self.efficiencies.beyond_cache)
-        return KernelTime(
-            kernel=kernel,
-            compute_s=compute_s,
-            memory_s=memory_s,
-            overhead_s=kernel.launches * found.launch_s,
+        peak = self.flop_per_s(kernel)
+        return Pace(
+            peak_flop_per_s=peak,
+            flop_per_s=peak * found.compute,
+            bytes_per_s=bandwidth * found.bandwidth,
+            launch_s=found.launch_s,
+            half_rows=found.half_rows,
             overlap=self.efficiencies.overlap,
+            caches=self.caches,
+            products=self._products(kernel),
+            rows=rows_of(kernel.kind, kernel.part, self.device),
         )
 
-    def cached(self, kernel: Kernel) -> float:
-        """How many times as fast as memory the kernel's operands move: what was just written may still be in the cache.
-
-        Half of the gain is left where the largest operand is as large as the last cache.
-        """
-        last = self.device.l2_bytes
-        if not self.efficiencies.cached or last is None:
-            return 1.0
-        there = 1 / (1 + (kernel.largest_bytes / last) ** 2)
-        return 1 / (1 - there + there / (1 + self.efficiencies.cached))
+    @property
+    def caches(self) -> Caches:
+        """What the device's last cache does."""
+        share, bandwidth = self.efficiencies.beyond_cache, self.device.bandwidth_bytes_per_s
+        return Caches(
+            last_bytes=self.device.l2_bytes or 0,
+            gain=self.efficiencies.cached,
+            within=cached_bytes(self.device),
+            beyond_bytes_per_s=None if share is None or bandwidth is None else bandwidth * share,
+        )
 
     def running(self, workload: Workload) -> Clock:
         """The clock for a step: what compiled kernels reach, if it is compiled and that was measured."""
@@ -142,22 +136,21 @@ class Clock:
             return self.measured.host_s(program, launched)
         return dispatches(program, launched) * self.efficiencies.dispatch_s
 
-    def stretch(self, kernel: Kernel) -> float:
-        """How many times as long the kernel's arithmetic takes as at its class's share of the device's peak."""
-        gpu, gemm = self.device, kernel.gemm
+    def _products(self, kernel: Kernel) -> Products | None:
+        """How the device makes products of the kernel's sort; None for other kernels, and where nobody knows."""
+        gpu = self.device
         if kernel.kind not in PRODUCTS or gpu.backend != "cuda" or gpu.multiprocessors is None:
-            return 1.0
+            return None
         dtype = self.computed_in(kernel)
-        share = 1 / reached(gpu, dtype)
-        if gemm is None:
-            return share
         matrix = gpu.matrix_flop_per_s.get(dtype) is not None
         batched = kernel.kind == "batched matmul"
-        found = tiling(architecture=gpu.architecture, matrix=matrix, batched=batched)
-        share *= stretch(gemm, found, multiprocessors=gpu.multiprocessors)
-        if not batched:
-            share *= walk(gemm, architecture=gpu.architecture, itemsize=bytes_of(1, kernel.dtype))
-        return share
+        return Products(
+            share=reached(gpu, dtype),
+            tiling=tiling(architecture=gpu.architecture, matrix=matrix, batched=batched),
+            multiprocessors=gpu.multiprocessors,
+            reach=None if batched else reach_of(gpu.architecture),
+            itemsize=bytes_of(1, kernel.dtype),
+        )
 
     def flop_per_s(self, kernel: Kernel) -> float:
         """The device's peak rate for what the kernel does: of its matrix units for contractions.

@@ -12,14 +12,14 @@ their channels last where it expects convolutions to gain by that: on a CPU alwa
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sized
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...ops import rule_of
 from ...ops.kernel import FOREACH, Kernel, KernelClass
 from ...ops.strides import Strides, are_channels_last, elements_read
-from ...program import Op, Program, Tensor
+from ...program import Op, Phase, Program, Tensor
 from .fusion import fused
 from .layouts import laid_out
 
@@ -48,33 +48,39 @@ HALF = frozenset({"float16", "bfloat16"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """A kernel, and the operators that it runs: one, or several that were fused."""
+    """A kernel, and the operators that it runs: one, or several that were fused.
+
+    `operands_bytes` are the bytes of what it reads and writes, where they are known one by one.
+    """
 
     kernel: Kernel
     ops: tuple[Op, ...]
+    operands_bytes: tuple[int, ...] = ()
 
 
-def launches(program: Program) -> Iterator[Launch]:
-    """The kernels of a program in the order in which they run; none of operators without a rule."""
+def launches(program: Program, phase: Phase | None = None) -> Iterator[Launch]:
+    """The kernels of a program, or of one phase, in the order in which they run; none of operators without a rule."""
     if program.workload.compiled:
         for group in fused(program, channels_last=channels_last(program)):
-            yield Launch(kernel=group.kernel, ops=group.ops)
+            if phase in (None, group.ops[0].phase):
+                yield Launch(kernel=group.kernel, ops=group.ops)
         return
     turning = program.workload.backend == "cuda"
     for op, given in laid_out(program):
-        for kernel in _eager(op, given, turning=turning):
-            yield Launch(kernel=kernel, ops=(op,))
+        if phase in (None, op.phase):
+            yield from _eager(op, given, turning=turning)
 
 
-def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Kernel]:
+def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Launch]:
     """The kernels of an operator whose operands lie so; `turning` says that matrix units take channels last."""
     rule = rule_of(op.kind)
     if rule is None or not rule.moves(op, given):
         return
     for tensor in rule.copied(op, given):
-        yield _turned("strided copy", tensor.dtype, tensor.bytes)
+        yield _turned(op, "strided copy", tensor.dtype, tensor.bytes)
     twice = sum(map(_read_twice, op.inputs, given))
-    largest = max((tensor.bytes for tensor in (*op.inputs, *op.outputs)), default=0)
+    operands = tuple(tensor.bytes for tensor in (*op.inputs, *op.outputs))
+    largest = max(operands, default=0)
     made = rule.strides(op, given)
     last = any(
         are_channels_last(tensor.shape, strides)
@@ -83,18 +89,20 @@ def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Ker
     for kernel in rule.kernels(op):
         image = kernel.image_bytes > 0
         if image and turning and not last and kernel.kind in TURNED and kernel.dtype in HALF:
-            yield _turned("transposition", kernel.dtype, kernel.image_bytes)
-        yield replace(
+            yield _turned(op, "transposition", kernel.dtype, kernel.image_bytes)
+        found = replace(
             kernel,
             read_bytes=max(kernel.read_bytes - twice, 0),
             channels_last=image and last,
             largest_bytes=largest,
         )
+        yield Launch(kernel=found, ops=(op,), operands_bytes=operands)
 
 
-def _turned(kind: KernelClass, dtype: str, size: int) -> Kernel:
+def _turned(op: Op, kind: KernelClass, dtype: str, size: int) -> Launch:
     """So many bytes read in one order and written in another."""
-    return Kernel(kind=kind, dtype=dtype, read_bytes=size, write_bytes=size, largest_bytes=size)
+    kernel = Kernel(kind=kind, dtype=dtype, read_bytes=size, write_bytes=size, largest_bytes=size)
+    return Launch(kernel=kernel, ops=(op,), operands_bytes=(size,))
 
 
 def _read_twice(tensor: Tensor, strides: Strides) -> int:
@@ -105,7 +113,7 @@ def _read_twice(tensor: Tensor, strides: Strides) -> int:
     return tensor.bytes - tensor.bytes * there // tensor.elements
 
 
-def dispatches(program: Program, launched: Sequence[Launch]) -> int:
+def dispatches(program: Program, launched: Sized) -> int:
     """How much the host hands to the device, one after the other: operators (those of a list are one), or, of a
     compiled program, kernels."""
     if program.workload.compiled:

@@ -12,8 +12,9 @@ SoftMax.cu, PersistentSoftmax.cuh); where a cache begins and ceases to help is f
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ...devices import Device
-from ...ops.kernel import Kernel
 
 TIMES = {
     ("norm", "forward"): 2,
@@ -36,30 +37,49 @@ HALF_BLOCK_BYTES = 8192
 """A softmax over more than 2048 elements takes 512 threads a row, below 256."""
 
 
-def reads(kernel: Kernel, device: Device) -> float:
-    """How many times what the kernel reads comes from memory: once for all but norms and softmax."""
-    times = TIMES.get((kernel.kind, kernel.part), 1)
-    in_registers = kernel.kind == "softmax" and kernel.row_bytes <= IN_REGISTERS_BYTES
-    if times == 1 or not kernel.row_bytes or in_registers or device.backend != "cuda":
-        return 1.0
-    if device.multiprocessors is None or device.l2_bytes is None:
-        return float(times)
-    rows = _rows_at_once(kernel, device)
-    kept = _kept(device.multiprocessors * rows * kernel.row_bytes, device.l2_bytes)
-    own_cache = device.l1_bytes if (device.compute_capability or (0, 0)) >= (7, 0) else None
-    if kernel.kind == "softmax" and own_cache is not None:
-        kept = max(kept, _kept(rows * kernel.row_bytes, own_cache))
-    return 1 + (times - 1) * (1 - kept)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """How a device goes over the rows of a class of kernels: `times` over each, and what keeps it from one to the next.
+
+    Rows of up to `in_registers_bytes` are read once. A multiprocessor works on `at_once` rows, the second number where
+    they are longer than half a block. `caches` are those that may keep them, and how many multiprocessors share each.
+    """
+
+    times: int
+    in_registers_bytes: int
+    at_once: tuple[int, int]
+    caches: tuple[tuple[int, int], ...]
+
+    def reads(self, row_bytes: int) -> float:
+        """How many times what a kernel reads comes from memory."""
+        if row_bytes <= self.in_registers_bytes:
+            return 1.0
+        rows = self.at_once[row_bytes > HALF_BLOCK_BYTES]
+        kept = [_kept(shared * rows * row_bytes, size) for size, shared in self.caches]
+        return 1 + (self.times - 1) * (1 - max(kept, default=0.0))
+
+
+def rows_of(kind: str, part: str, device: Device) -> Rows | None:
+    """How the device goes over the rows of norms and softmaxes; None for all that is read once."""
+    times = TIMES.get((kind, part), 1)
+    if times == 1 or device.backend != "cuda":
+        return None
+    threads = THREADS.get(device.compute_capability or (0, 0), 2048)
+    norm = kind == "norm"
+    caches = []
+    if device.multiprocessors is not None and device.l2_bytes is not None:
+        caches.append((device.l2_bytes, device.multiprocessors))
+        own = device.l1_bytes if (device.compute_capability or (0, 0)) >= (7, 0) else None
+        if not norm and own is not None:
+            caches.append((own, 1))
+    return Rows(
+        times=times,
+        in_registers_bytes=0 if norm else IN_REGISTERS_BYTES,
+        at_once=(threads // 128,) * 2 if norm else (threads // 256, threads // 512),
+        caches=tuple(caches),
+    )
 
 
 def _kept(at_once: int, cache_bytes: int) -> float:
     """The share of the bytes that are worked on at once which a cache still has the next time."""
     return min(max((LOST - at_once / cache_bytes) / (LOST - KEPT), 0.0), 1.0)
-
-
-def _rows_at_once(kernel: Kernel, device: Device) -> int:
-    """The rows that a multiprocessor works on, one a block."""
-    threads = THREADS.get(device.compute_capability or (0, 0), 2048)
-    if kernel.kind == "norm":
-        return threads // 128
-    return threads // (256 if kernel.row_bytes <= HALF_BLOCK_BYTES else 512)

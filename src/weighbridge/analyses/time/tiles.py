@@ -162,16 +162,21 @@ REACH = {"pascal": Reach(pages=88, growth=0.38)}
 LATER = Reach(pages=273, growth=0.15)
 """P4 and P100 agree within 10 %; the cards after them reach three times as far."""
 
+
+def reach_of(architecture: str) -> Reach:
+    """How far devices of an architecture reach."""
+    return REACH.get(architecture, LATER)
+
+
 WALKED_ROWS = 12_000
 """How many rows of both operands are walked together at most."""
 
 
-def walk(gemm: Gemm, *, architecture: str, itemsize: int) -> float:
+def walk(gemm: Gemm, reach: Reach, *, itemsize: int) -> float:
     """How many times as long the product takes for the pages that its rows lie on; 1 within the device's reach.
 
     65,536 x 12,288 times 12,288 x 4,096 in float32: 12,000 rows, 48 KiB apart, lie on 281 pages of 2 MiB.
     """
-    reach = REACH.get(architecture, LATER)
     rows = smaller(gemm.rows + gemm.columns, WALKED_ROWS)
     pages = rows * gemm.depth * itemsize / PAGE_BYTES
     stretched: float = larger(1.0, pages / reach.pages) ** reach.growth

@@ -7,16 +7,19 @@ the clock takes a thousand batches at once where they come as an array: its arit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property, reduce
 from operator import attrgetter
 from typing import Any
 
 from ...dims import larger
+from ...ops import rule_of
 from ...ops.kernel import Gemm, Kernel
 from ...program import Program
 from ...workload import Workload
-from ..growing import Growing, solved
+from ..growing import Growing, constant, solved
 from ..memory.scaling import UnscalableError, check_operators
 from .clock import Clock
 from .execution import Launch, dispatches, launches
@@ -24,46 +27,55 @@ from .execution import Launch, dispatches, launches
 Build = Callable[[Workload], Program]
 """A network: its Program under any workload."""
 
-_NUMBERS = tuple(
+NUMBERS = tuple(
     entry.name for entry in fields(Kernel) if entry.type == "int" and entry.name != "largest_bytes"
 )
-_SIZES = tuple(entry.name for entry in fields(Gemm))
-_numbers_of = attrgetter(*_NUMBERS)
-_sizes_of = attrgetter(*_SIZES)
+"""The numbers of a kernel that grow, its largest operand apart: that is the largest of several that do."""
+SIZES = tuple(entry.name for entry in fields(Gemm))
+_numbers_of = attrgetter(*NUMBERS)
+_sizes_of = attrgetter(*SIZES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Herd:
-    """So many kernels of a step that are the same at every batch.
+    """The kernels of a step that are the same at every batch.
 
-    `kernel` is one of them, `numbers` its numbers, those of its matrix product last. Its largest operand is
-    a weight of `weight_bytes`, or what takes `sample_bytes` a sample.
+    `kernel` is one of them at some batch, `numbers` its numbers, those of its matrix product last, and
+    `operands` the bytes of what it reads and writes.
     """
 
     kernel: Kernel
-    count: int
     numbers: Growing
-    weight_bytes: int
-    sample_bytes: float
+    operands: Growing
 
     def at(self, batch: int) -> Kernel:
         """One of them at a batch; at an array of batches, one whose numbers are arrays where they grow."""
         values: tuple[Any, ...] = self.numbers.at(batch)
-        named: dict[str, Any] = dict(zip(_NUMBERS, values, strict=False))
-        named["largest_bytes"] = larger(self.weight_bytes, batch * self.sample_bytes)
+        named: dict[str, Any] = dict(zip(NUMBERS, values, strict=False))
+        named["largest_bytes"] = reduce(larger, self.operands.at(batch), 0.0)
         if self.kernel.gemm is not None:
-            named["gemm"] = Gemm(**dict(zip(_SIZES, values[len(_NUMBERS) :], strict=True)))
+            named["gemm"] = Gemm(**dict(zip(SIZES, values[len(NUMBERS) :], strict=True)))
         return replace(self.kernel, **named)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Growth:
-    """The kernels of a step at every batch from `smallest` on, and how much the host hands out."""
+    """The kernels of a step at every batch from `smallest` on, and how much the host hands out.
+
+    `launched` are its launches in order: each one's herd, and the places of its operators in the program.
+    """
 
     workload: Workload
     smallest: int
     herds: tuple[Herd, ...]
+    launched: tuple[tuple[int, tuple[int, ...]], ...]
     dispatches: int
+    uncounted: int
+
+    @cached_property
+    def counts(self) -> Mapping[int, int]:
+        """How many kernels a herd has."""
+        return Counter(herd for herd, _ in self.launched)
 
     def seconds(self, clock: Clock, batch: int) -> float:
         """The time of the step on the clock's device at a batch, or at each of an array of them.
@@ -72,10 +84,23 @@ class Growth:
             UsageError: the device has no rate for a dtype of the step, or no bandwidth.
         """
         clock = clock.running(self.workload)
-        device_s = sum(herd.count * clock.time(herd.at(batch)).seconds for herd in self.herds)
+        device_s = sum(
+            self.counts[place] * clock.time(herd.at(batch)).seconds
+            for place, herd in enumerate(self.herds)
+        )
         host_s = self.dispatches * clock.efficiencies.dispatch_s
         found: float = device_s + host_s if clock.on_host else larger(device_s, host_s)
         return found
+
+    def updated(self, program: Program) -> Growth:
+        """The same forward and backward with the update of another program, which no batch makes larger."""
+        kept = [
+            (self.herds[herd], places)
+            for herd, places in self.launched
+            if program.ops[places[0]].phase != "update"
+        ]
+        update = _alone(program, tuple(launches(program, "update")))
+        return _growth(program, [*kept, *update], smallest=self.smallest)
 
 
 def growth(build: Build, workload: Workload) -> Growth:
@@ -89,7 +114,6 @@ def growth(build: Build, workload: Workload) -> Growth:
     start = max(workload.batch, 2)
     program = build(replace(workload, batch=start))
     launched = tuple(launches(program))
-    largest = {start: _largest(launched)}
 
     def row(batch: int) -> Sequence[int]:
         if batch == start:
@@ -99,36 +123,59 @@ def growth(build: Build, workload: Workload) -> Growth:
         found = tuple(launches(other))
         if list(map(_alike, found)) != list(map(_alike, launched)):
             raise UnscalableError("it launches other kernels at one batch than at another")
-        largest[batch] = _largest(found)
         return tuple(_row(found))
 
     numbers = solved(row, start)
-    far = max(largest)
-    lengths = (
-        len(_NUMBERS) + (0 if launch.kernel.gemm is None else len(_SIZES)) for launch in launched
-    )
-    herds: dict[Herd, int] = {}
-    for launch, piece, here, next_, distant in zip(
-        launched,
-        numbers.cut(*lengths),
-        largest[start],
-        largest[start + 1],
-        largest[far],
-        strict=True,
-    ):
-        herd = Herd(
-            kernel=launch.kernel,
-            count=1,
-            numbers=piece,
-            weight_bytes=here if here == next_ else 0,
-            sample_bytes=distant / far if distant != here else 0.0,
-        )
-        herds[herd] = herds.get(herd, 0) + 1
-    return Growth(
-        workload=workload,
+    return _growth(
+        program,
+        _herds(program, launched, numbers),
         smallest=_smallest(numbers, row),
-        herds=tuple(replace(herd, count=count) for herd, count in herds.items()),
+    )
+
+
+def alone(program: Program) -> Growth:
+    """The kernels of a step at its own batch and no other."""
+    return _growth(
+        program, _alone(program, tuple(launches(program))), smallest=program.workload.batch
+    )
+
+
+def _alone(program: Program, launched: Sequence[Launch]) -> list[tuple[Herd, tuple[int, ...]]]:
+    return _herds(program, launched, constant(tuple(_row(launched))))
+
+
+def _herds(
+    program: Program, launched: Sequence[Launch], numbers: Growing
+) -> list[tuple[Herd, tuple[int, ...]]]:
+    """The herd of each launch, and the places of its operators; `numbers` are those of all, one after the other."""
+    lengths = [
+        length
+        for launch in launched
+        for length in (_length(launch.kernel), len(launch.operands_bytes))
+    ]
+    pieces = iter(numbers.cut(*lengths))
+    places = _places(program)
+    return [
+        (
+            Herd(kernel=launch.kernel, numbers=next(pieces), operands=_each_once(next(pieces))),
+            places(launch),
+        )
+        for launch in launched
+    ]
+
+
+def _growth(
+    program: Program, launched: Sequence[tuple[Herd, tuple[int, ...]]], *, smallest: int
+) -> Growth:
+    herds: dict[Herd, int] = {}
+    placed = tuple((herds.setdefault(herd, len(herds)), places) for herd, places in launched)
+    return Growth(
+        workload=program.workload,
+        smallest=smallest,
+        herds=tuple(herds),
+        launched=placed,
         dispatches=dispatches(program, launched),
+        uncounted=sum(rule_of(op.kind) is None for op in program.ops),
     )
 
 
@@ -140,18 +187,39 @@ def _smallest(numbers: Growing, row: Callable[[int], Sequence[int]]) -> int:
 
 
 def _row(launched: Sequence[Launch]) -> Iterator[int]:
-    """Every number about the kernels but their largest operands, one after the other."""
+    """Every number about the kernels but their largest operands, and the bytes of each operand, one after the other."""
     for launch in launched:
         yield from _numbers_of(launch.kernel)
         if launch.kernel.gemm is not None:
             yield from _sizes_of(launch.kernel.gemm)
+        yield from launch.operands_bytes
 
 
-def _largest(launched: Sequence[Launch]) -> tuple[int, ...]:
-    return tuple(launch.kernel.largest_bytes for launch in launched)
+def _length(kernel: Kernel) -> int:
+    return len(NUMBERS) + (0 if kernel.gemm is None else len(SIZES))
+
+
+def _each_once(operands: Growing) -> Growing:
+    """Operands that grow alike only once."""
+    columns = dict.fromkeys(zip(operands.zero, operands.first, operands.second, strict=True))
+    zero, first, second = zip(*columns, strict=True) if columns else ((), (), ())
+    return Growing(zero=zero, first=first, second=second)
 
 
 def _alike(launch: Launch) -> tuple[object, ...]:
     """What of a kernel is no number, and has to be the same at every batch."""
     kernel = launch.kernel
-    return (kernel.kind, kernel.part, kernel.dtype, kernel.channels_last, kernel.gemm is None)
+    return (
+        kernel.kind,
+        kernel.part,
+        kernel.dtype,
+        kernel.channels_last,
+        kernel.gemm is None,
+        len(launch.operands_bytes),
+    )
+
+
+def _places(program: Program) -> Callable[[Launch], tuple[int, ...]]:
+    """Finds where the operators of a launch stand in the program."""
+    places = {id(op): place for place, op in enumerate(program.ops)}
+    return lambda launch: tuple(places[id(op)] for op in launch.ops)

@@ -183,11 +183,25 @@ def test_figures_are_taken_away(opened, form):
     assert "513000" in content  # the classifier: 512 * 1000 and 1000 biases
 
 
+def test_the_size_is_a_knob(opened):
+    assert opened.page.inner_text("#knob-size-name") == "image size"
+    opened.turn(size=448)
+    # four times the pixels: 1,814,073,344 MACs less the classifier's 512,000, which stay
+    macs = 4 * (1_814_073_344 - 512_000) + 512_000
+    assert opened.record()["compute"]["forward"]["macs"] == 8 * macs
+    assert opened.page.inner_text("#command") == (
+        "weigh resnet18 --input 3,448,448 --batch 8 --train adamw --on rtx-4090"
+    )
+    opened.page.fill("#knob-size", "450")  # between two sizes: nothing moves
+    settled(opened.page)
+    assert "448" in opened.page.inner_text("#command")
+
+
 def test_knobs_go_back(opened):
     asked = opened.record()
-    opened.turn(batch=64, train="", device="-1")
+    opened.turn(batch=64, size=96, train="", device="-1")
     assert opened.record() != asked
-    assert "input 64 x 3 x 224 x 224 float32 · inference" in opened.page.inner_text("#origin")
+    assert "input 64 x 3 x 96 x 96 float32 · inference" in opened.page.inner_text("#origin")
     opened.page.click("#knob-reset")
     settled(opened.page)
     assert opened.record() == asked
@@ -230,6 +244,13 @@ def turned_at_random(opened, times):
     found = []
     for _ in range(times):
         page.fill("#knob-batch", str(chance.choice((1, 2, 3, 17, 100, 700))))
+        if page.locator("#knob-size").is_enabled():
+            size = page.locator("#knob-size").evaluate(
+                "(field, share) => field.stepUp(Math.trunc(share * (field.max - field.min) / field.step))"
+                " || field.value",
+                chance.random(),
+            )
+            page.fill("#knob-size", size)
         for name in ("train", "precision", "checkpoint", "device"):
             options = page.locator(f"#knob-{name}:enabled option:enabled")
             values = options.evaluate_all("all => all.map(option => option.value)")

@@ -91,7 +91,11 @@ def test_the_record_has_every_position_with_the_command_for_it(made):
     assert options[0] == "--train sgd"
     assert "--train sgd --momentum 0.9 --precision amp-bf16" in options
     assert "" in options  # inference
-    assert record["command"] == {"network": "lenet5", "rest": ""}
+    assert record["command"] == {
+        "network": "lenet5", "inputs": ["--input 1,", ",", ""], "inputs_given": False, "rest": "",
+    }  # fmt: skip
+    assert record["size"] == {"what": "image size", "own": 32}
+    assert record["positions"][0]["one_size"].startswith("fc1 takes 400 features")
     assert record["device"] == "rtx-4090"
     assert record["devices"][0]["name"] == "RTX 4090"
 
@@ -101,7 +105,7 @@ def test_a_position_is_the_contract_and_the_storages(made):
     assert position["contract"]["schema"] == "weighbridge/1"
     lives = position["lives"]
     lengths = {len(lives[column]) for column in ("birth", "first", "death", "category", "scope")}
-    assert lengths == {len(lives["bytes"]["zero"])}
+    assert lengths == {len(lives["bytes"]["of"])}
     assert len(position["ops"]["name"]) == position["ops"]["phase"].count(0) + position["ops"][
         "phase"
     ].count(1) + position["ops"]["phase"].count(2)

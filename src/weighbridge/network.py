@@ -50,6 +50,11 @@ class Network:
         """Whether this is a Program, which has one workload and no other."""
         return isinstance(self._model, Program)
 
+    @property
+    def inputs_given(self) -> bool:
+        """Whether sizes of its inputs were asked for; else it has its own."""
+        return self._inputs is not None
+
     def workload(self, settings: Settings) -> Workload:
         """The workload that the settings ask for, with the inputs that were given.
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from .analyses.knobs import Knobs, knobs, only, sized
 from .analyses.memory.fit import fit
 from .analyses.memory.largest import Placed, Room
+from .analyses.sizes import Lattice
 from .analyses.time.step import StepTime, Untimed
 from .analyses.weighing import Weighing
 from .devices import Device, load_all
@@ -35,17 +36,19 @@ def render(
     """The page of a weighing, placed and timed on the devices of some rooms; `sheet` is its table."""
     said = sentences(placed, times)
     settings = any(room.settings is not None for room in rooms)
+    turned = _turned(weighing, network)
     asked = Asked(
         name=network.given or weighing.program.network,
+        inputs_given=network.inputs_given,
         rest=" ".join(_rest(weighing)),
         devices=() if settings else _offered(weighing, rooms),
         placed=bool(rooms) and not settings,
         said=said if settings else (),
         time=sentence(times[0], rooms[0].device) if times else "",
         advice=_advice(weighing, network, rooms, placed),
-        formulas=_formulas(weighing, network),
+        formulas=_formulas(weighing, network, turned.positions[0].lattice),
     )
-    found = record(weighing, _turned(weighing, network), asked)
+    found = record(weighing, turned, asked)
     return page.render(weighing, found, verdicts=said, sheet=sheet)
 
 
@@ -86,8 +89,10 @@ def _advice(
     return f"makes it fit: {best.text}{note}, peak {between(best.resident.total)}"
 
 
-def _formulas(weighing: Weighing, network: Network) -> dict[str, Formulas]:
-    """The formulas of every layer that has one, at every batch where they are known to be."""
+def _formulas(
+    weighing: Weighing, network: Network, lattice: Lattice | None
+) -> dict[str, Formulas]:
+    """The formulas of every layer that has one, at every batch and size where they are known to be."""
     board = Board(weighing)
     found = {layer.scope: board.formulas(layer) for layer in weighing.layers()}
     lines: list[Written] = [line for shown, _ in found.values() for line in shown]
@@ -98,7 +103,9 @@ def _formulas(weighing: Weighing, network: Network) -> dict[str, Formulas]:
             raise WeighError("one step as it ran")
         return network.program(workload)
 
-    grown = iter(sized(build, weighing.program, ops, convention=weighing.convention))
+    grown = iter(
+        sized(build, weighing.program, ops, lattice=lattice, convention=weighing.convention)
+    )
     return {
         scope: Formulas(lines=tuple((line, next(grown)) for line in shown), rest=len(rest))
         for scope, (shown, rest) in found.items()

@@ -9,6 +9,7 @@ import pytest
 from weighbridge import layers
 from weighbridge.analyses import knobs
 from weighbridge.analyses.memory.timeline import lifetimes
+from weighbridge.analyses.sizes import resized
 from weighbridge.analyses.weighing import Weighing
 from weighbridge.builder import Builder
 from weighbridge.errors import WeighError
@@ -25,8 +26,8 @@ def perceptron(workload, *, outputs=3, name="fc"):
     return net.build(network="perceptron", source="test", frontend="builder", outputs=(x,))
 
 
-def of(network, **settings):
-    found = Network(network)
+def of(network, inputs=None, **settings):
+    found = Network(network, inputs)
     return found.program(found.workload(settings)), found.program
 
 
@@ -41,6 +42,48 @@ def test_a_position_is_the_step_at_every_batch():
         assert found.figures.at(batch) == counts
 
 
+@pytest.mark.parametrize(
+    ("network", "settings", "sizes"),
+    [
+        ("resnet18", {"train": "momentum", "batch": 3}, (32, 96, 416)),  # a stride of 32 pixels
+        ("(Conv)8c3w2s1p->(ReLU)->(GAP)->(fc)10", {"inputs": "3,16,16"}, (2, 30, 64)),
+        ("vgg11", {"batch": 2}, (448, 672)),  # a classifier of 7 x 7: whole multiples alone
+        ("gpt2", {"batch": 2, "precision": "bf16"}, (1, 700, 1023)),  # it holds 1,024 positions
+        ("bert-base", {"train": "sgd", "batch": 2}, (1, 129, 512)),
+    ],
+    ids=["resnet18", "notation", "vgg11", "gpt2", "bert"],
+)
+def test_a_position_is_the_step_at_every_size(network, settings, sizes):
+    program, build = of(network, **settings)
+    found = knobs.position(build, program.workload)
+    lattice = found.lattice
+    assert lattice is not None
+    for batch, size in zip((4, 7, 2), sizes, strict=False):
+        steps, rest = divmod(size - lattice.own, lattice.stride)
+        assert rest == 0
+        assert lattice.least <= steps <= lattice.most
+        other = build(resized(replace(program.workload, batch=batch), size))
+        assert found.bytes.at(batch, steps) == tuple(life.bytes for life in lifetimes(other))
+        counts = tuple(knobs.numbers(Weighing(program=other).counts()))
+        assert found.figures.at(batch, steps) == counts
+
+
+@pytest.mark.parametrize(
+    ("network", "why"),
+    [
+        ("vit_b_16", "encoder.pos_embedding holds a position for each"),
+        ("(Input)(3,8,8)->(GAP)", "the notation begins with the input (3,8,8), and the input given is"),
+        ("(Input)(3,8,9)->(GAP)", "its input is neither a square image nor sequences"),
+    ],
+)
+def test_a_network_of_one_size_says_why(network, why):
+    program, build = of(network, batch=2)
+    found = knobs.position(build, program.workload)
+    assert found.lattice is None
+    assert why in (found.one_size or "")
+    assert found.largest is None  # it has every batch
+
+
 def test_another_update_is_not_solved_again_and_is_as_if_it_were():
     program, build = of("lenet5", train="sgd", batch=4)
     turned = knobs.knobs(build, program)
@@ -49,6 +92,7 @@ def test_another_update_is_not_solved_again_and_is_as_if_it_were():
         assert position.figures == alone.figures, knobs.key(position.workload)
         assert position.bytes == alone.bytes, knobs.key(position.workload)
         assert position.smallest == alone.smallest
+        assert position.lattice == alone.lattice
     optimizers = {knobs.key(position.workload)[1] for position in turned.positions}
     assert {"", "sgd", "sgd momentum 0.9", "adamw weight_decay 0.01", "adam8bit"} <= optimizers
 
@@ -104,8 +148,8 @@ def with_a_longer_life(workload):
             lambda workload: perceptron(workload, name=f"fc{workload.batch}"),
             "where it runs transpose in fc4 at one size, it runs transpose in fc5",
         ),
-        (with_one_more_module, "its layers are others at one batch than at another"),
-        (with_a_longer_life, "lives longer at one batch than another"),
+        (with_one_more_module, "its layers are others at one size than at another"),
+        (with_a_longer_life, "lives longer at one size than at another"),
     ],
 )
 def test_a_step_without_polynomials_is_of_one_batch(build, why):

@@ -8,7 +8,8 @@ from typing import Literal
 
 from ..errors import UsageError, WeighError
 from ..program import Program
-from ..workload import InputSpec, Workload
+from ..workload import Workload
+from .sizes import resized, size_of
 from .time.step import Estimate
 from .weighing import Weighing
 
@@ -87,11 +88,10 @@ def growth(
 
 def _size(program: Program) -> tuple[What, int]:
     """What its input's size is called, and how large it is."""
+    size = size_of(program.workload)
+    if size is not None:
+        return size.what, size.own
     shapes = [spec.shape for spec in program.workload.inputs]
-    if len(shapes) == 1 and len(shapes[0]) == 3 and shapes[0][1] == shapes[0][2]:
-        return "image size", shapes[0][1]
-    if shapes and all(len(shape) == 1 and shape == shapes[0] for shape in shapes):
-        return "sequence length", shapes[0][0]
     raise UsageError(
         f"{program.network} takes {' and '.join(map(str, shapes)) or 'inputs of its own'}, which is neither one "
         "square image nor sequences of one length",
@@ -100,11 +100,4 @@ def _size(program: Program) -> tuple[What, int]:
 
 
 def _at(workload: Workload, what: What, size: int) -> Workload:
-    if what == "batch":
-        return replace(workload, batch=size)
-    return replace(workload, inputs=tuple(_grown(spec, size) for spec in workload.inputs))
-
-
-def _grown(spec: InputSpec, size: int) -> InputSpec:
-    shape = (size,) if len(spec.shape) == 1 else (spec.shape[0], size, size)
-    return replace(spec, shape=shape)
+    return replace(workload, batch=size) if what == "batch" else resized(workload, size)

@@ -1,11 +1,10 @@
 """Knobs: one step under every setting that a reader may turn to, so that nothing need be built again.
 
-A *position* is a workload (precision, optimizer, checkpointing) at every batch at once. A network runs the same
-operators whatever the batch, and every whole number about them (a count, a storage's bytes, an axis) is a
-polynomial of at most second degree in it. Programs at neighbouring batches give the polynomials exactly; one far away
-and the batch of 1 check them. Where they fail, the position is of the one batch that was asked for, and says why.
-
-Left out: settings that make another network of it (the image's size, the sequence's length).
+A *position* is a workload (precision, optimizer, checkpointing) at every batch at once, and at evenly spaced sizes of its
+images or sequences. A network runs the same operators at all of them, and every whole number about them (a count, a
+storage's bytes, an axis) is a polynomial in both. Programs at neighbouring batches and sizes give the polynomials
+exactly; one far away, the smallest size and the batch of 1 check them. Where they fail, the position is of the one size,
+or of the one batch, that was asked for, and says why.
 """
 
 from __future__ import annotations
@@ -13,16 +12,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ..errors import WeighError
 from ..ops import optimizers, rule_of
 from ..program import Op, Program
 from ..workload import DTYPE_OF, Checkpointing, Optimizer, Precision, Workload
 from .compute import Convention
-from .growing import Growing, constant, solved
+from .growing import Degrees, Growing, constant, solved, solved_over_sizes
 from .memory.checkpointing import repeated_blocks
 from .memory.scaling import UnscalableError, check_operators
 from .memory.timeline import Lifetime, held_as, lifetimes
+from .sizes import Lattice, lattices, resized, size_of, strides
 from .weighing import Json, Weighing
 
 Build = Callable[[Workload], Program]
@@ -44,13 +45,16 @@ class Position:
 
     `program` is the step at one of them. `contract` is its weighing as plain data, peaks left out, whose
     numbers in the order in which they stand are `figures`. `lifetimes` are its storages, with their
-    `bytes`. `fixed` says why there is only one batch.
+    `bytes`. `fixed` says why there is only one batch. `lattice` is the sizes that it is known at too, and where there is
+    only one, `one_size` says why.
     """
 
     program: Program
     smallest: int
     largest: int | None
     fixed: str | None
+    lattice: Lattice | None
+    one_size: str | None
     contract: dict[str, Json]
     figures: Growing
     lifetimes: tuple[Lifetime, ...]
@@ -91,7 +95,7 @@ def knobs(build: Build, program: Program, *, convention: Convention = "macs") ->
             like = steps.get(_step(workload))
             turned = None if like is None else like.updated(build(workload), convention)
             if turned is None:
-                turned = position(build, workload, convention=convention)
+                turned = position(build, workload, convention=convention, like=asked)
                 steps.setdefault(_step(workload), _Neighbour.of(turned))
             found.append(turned)
         except WeighError as error:
@@ -104,7 +108,8 @@ def _step(workload: Workload) -> tuple[str, str, str]:
     return (workload.precision, workload.mode, workload.checkpointing)
 
 
-Terms = tuple[int | float, int, int]
+Terms = tuple[int | float, dict[Degrees, int]]
+"""Of one number: what it is at a batch of 0, and what grows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,43 +121,48 @@ class _Neighbour:
 
     @classmethod
     def of(cls, position: Position) -> _Neighbour:
-        figures, held = position.figures, position.bytes
-        terms = zip(
-            (*figures.zero, *held.zero),
-            (*figures.first, *held.first),
-            (*figures.second, *held.second),
-            strict=True,
-        )
+        growing: dict[object, Terms] = {}
         places = _places(position.contract, position.lifetimes)
-        return cls(
-            position=position,
-            growing={
-                place: each for place, each in zip(places, terms, strict=True) if each[1] or each[2]
-            },
-        )
+        for found in (position.figures, position.bytes):
+            here, places = places[: len(found.zero)], places[len(found.zero) :]
+            for degrees, column in found.terms.items():
+                for place, zero, value in zip(here, found.zero, column, strict=True):
+                    if value:
+                        growing.setdefault(place, (zero, {}))[1][degrees] = value
+        return cls(position=position, growing=growing)
 
     def updated(self, program: Program, convention: Convention) -> Position | None:
         """The position with another rule of update: what forward and backward take grows as it does here.
 
-        Updates are of parameters, which no batch makes larger. None where forward and backward are not the
-        same after all.
+        Updates are of parameters, which no batch makes larger. None where a size does, and where forward and backward
+        are not the same after all.
         """
+        if ".parameters.total" in self.growing:
+            return None
         snapshot = _Snapshot(program, convention)
         left = dict(self.growing)
         places = _places(snapshot.contract, snapshot.lifetimes)
         rows = [
-            left.pop(place, (value, 0, 0))
+            left.pop(place, (value, {}))
             for place, value in zip(places, snapshot.numbers, strict=True)
         ]
         if left:
             return None
-        zero, first, second = zip(*rows, strict=True)
-        found = Growing(zero=zero, first=first, second=second)
+        degrees = dict.fromkeys(each for _, grown in rows for each in grown)
+        found = Growing(
+            zero=tuple(zero for zero, _ in rows),
+            terms={each: tuple(grown.get(each, 0) for _, grown in rows) for each in degrees},
+        )
         if found.at(program.workload.batch) != snapshot.numbers:
             return None
         like = self.position
         return snapshot.position(
-            found, smallest=like.smallest, largest=like.largest, fixed=like.fixed
+            found,
+            smallest=like.smallest,
+            largest=like.largest,
+            fixed=like.fixed,
+            lattice=like.lattice,
+            one_size=like.one_size,
         )
 
 
@@ -180,26 +190,44 @@ def _gather_paths(record: Json, path: str, found: list[object]) -> None:
             _gather_paths(value, f"{path}.{index}", found)
 
 
-def position(build: Build, workload: Workload, *, convention: Convention = "macs") -> Position:
-    """The step under a workload at every batch; at its own alone where there are no polynomials.
+def position(
+    build: Build,
+    workload: Workload,
+    *,
+    convention: Convention = "macs",
+    like: Position | None = None,
+) -> Position:
+    """The step under a workload at every batch and size; at its own alone where there are no polynomials.
+
+    `like` is one whose sizes are known: this one mostly has the same.
 
     Raises:
         WeighError: the network cannot be built under the workload.
     """
     asked = _Snapshot(build(workload), convention)
+
+    def at(batch: int, size: int | None) -> _Snapshot:
+        other = replace(asked.program.workload, batch=batch)
+        return _Snapshot(build(other if size is None else resized(other, size)), convention)
+
     try:
-        return _solved(
-            lambda batch: _Snapshot(build(replace(workload, batch=batch)), convention), asked
-        )
+        return _Solver(at, asked).solved(like)
     except WeighError as error:
         return only(asked.program, error.message, convention=convention)
 
 
 def only(program: Program, why: str, *, convention: Convention = "macs") -> Position:
-    """The step at its own batch and no other."""
+    """The step at its own batch and size and no other."""
     snapshot = _Snapshot(program, convention)
     batch = program.workload.batch
-    return snapshot.position(constant(snapshot.numbers), smallest=batch, largest=batch, fixed=why)
+    return snapshot.position(
+        constant(snapshot.numbers),
+        smallest=batch,
+        largest=batch,
+        fixed=why,
+        lattice=None,
+        one_size=why,
+    )
 
 
 class _Snapshot:
@@ -209,12 +237,13 @@ class _Snapshot:
         self.program = program
         self.lifetimes = lifetimes(program)
         self.contract = Weighing(program=program, convention=convention).counts()
+        self.words = emptied(self.contract)
         self.figures = tuple(numbers(self.contract))
         self.bytes = tuple(life.bytes for life in self.lifetimes)
         self.numbers = (*self.figures, *self.bytes)
 
     def check_like(self, other: _Snapshot) -> None:
-        """Refuses another batch's program that is not this one with other sizes.
+        """Refuses the program of another batch or size that is not this one with other numbers.
 
         Raises:
             UnscalableError: operators, lifetimes, or what is said about them differ.
@@ -223,13 +252,20 @@ class _Snapshot:
         for one, two in zip(self.lifetimes, other.lifetimes, strict=True):
             if _place(one) != _place(two):
                 raise UnscalableError(
-                    f"what {one.maker} makes lives longer at one batch than another"
+                    f"what {one.maker} makes lives longer at one size than at another"
                 )
-        if len(self.figures) != len(other.figures):
-            raise UnscalableError("its layers are others at one batch than at another")
+        if self.words != other.words:
+            raise UnscalableError("its layers are others at one size than at another")
 
     def position(
-        self, found: Growing, *, smallest: int, largest: int | None, fixed: str | None
+        self,
+        found: Growing,
+        *,
+        smallest: int,
+        largest: int | None,
+        fixed: str | None,
+        lattice: Lattice | None,
+        one_size: str | None,
     ) -> Position:
         figures, held = found.cut(len(self.figures), len(self.bytes))
         return Position(
@@ -237,6 +273,8 @@ class _Snapshot:
             smallest=smallest,
             largest=largest,
             fixed=fixed,
+            lattice=lattice,
+            one_size=one_size,
             contract=self.contract,
             figures=figures,
             lifetimes=self.lifetimes,
@@ -244,28 +282,95 @@ class _Snapshot:
         )
 
 
-def _solved(at: Callable[[int], _Snapshot], asked: _Snapshot) -> Position:
-    """The polynomials of the snapshots that `at` takes, around the one that was asked for.
+class _Solver:
+    """The polynomials of the snapshots that `at` takes at a batch and a size, around the one that was asked for."""
 
-    Raises:
-        UnscalableError: there are none that hold at the batch that was asked for and far away.
-        WeighError: the network cannot be built at those batches.
-    """
-    batch = asked.program.workload.batch
+    def __init__(self, at: Callable[[int, int | None], _Snapshot], asked: _Snapshot) -> None:
+        self._at = at
+        self._asked = asked
+        self._batch = asked.program.workload.batch
+        self._size = size_of(asked.program.workload)
+        self._start = max(self._batch, 2)
 
-    def row(size: int) -> Sequence[int | float]:
-        snapshot = asked if size == batch else at(size)
-        asked.check_like(snapshot)
-        return snapshot.numbers
+    def solved(self, like: Position | None) -> Position:
+        """The position, at the sizes of `like` where it has them.
 
-    found = solved(row, max(batch, 2))
-    try:
-        smallest = 1 if found.at(1) == row(1) else 2
-    except WeighError:
+        Raises:
+            UnscalableError: there are no polynomials that hold at the batch that was asked for and far away.
+            WeighError: the network cannot be built at those batches.
+        """
+        found, lattice, one_size = self._over_sizes(like)
+        if found is None:
+            found = solved(self._row, self._start)
         smallest = 2
-    if batch < smallest:
-        raise UnscalableError("a batch of 1 runs otherwise than larger ones")
-    return asked.position(found, smallest=smallest, largest=None, fixed=None)
+        if lattice is not None and self._holds(found, 1, lattice, lattice.least):
+            smallest = 1
+        else:
+            smallest = 1 if self._holds(found, 1) else 2
+            if lattice is not None:
+                lattice = self._from_smaller(found, smallest, lattice)
+        if self._batch < smallest:
+            raise UnscalableError("a batch of 1 runs otherwise than larger ones")
+        return self._asked.position(
+            found,
+            smallest=smallest,
+            largest=None,
+            fixed=None,
+            lattice=lattice,
+            one_size=one_size,
+        )
+
+    def _over_sizes(
+        self, like: Position | None
+    ) -> tuple[Growing | None, Lattice | None, str | None]:
+        """The polynomials over sizes, and which; or why there is only one."""
+        size = self._size
+        if size is None:
+            return None, None, "its input is neither a square image nor sequences of one length"
+        if like is not None and like.lattice is None:
+            return None, None, like.one_size
+        tried = tuple(strides(self._asked.program, size))
+        if like is not None and like.lattice is not None:
+            tried = tuple(dict.fromkeys((like.lattice.stride, *tried)))
+        why: list[str] = []
+        for stride in tried:
+            for lattice in lattices(size, stride):
+                try:
+                    found = solved_over_sizes(
+                        partial(self._row_on, lattice),
+                        self._start,
+                        lattice.most,
+                        degree=lattice.degree,
+                    )
+                    return found, lattice, None
+                except WeighError as error:
+                    why.append(error.message)
+        return None, None, why[0]
+
+    def _from_smaller(self, found: Growing, smallest: int, lattice: Lattice) -> Lattice:
+        """The lattice from its smallest size at which the polynomials hold."""
+        for least in (lattice.least, lattice.least // 2):
+            if self._holds(found, smallest, lattice, least):
+                return replace(lattice, least=least)
+        return replace(lattice, least=0)
+
+    def _holds(
+        self, found: Growing, batch: int, lattice: Lattice | None = None, steps: int = 0
+    ) -> bool:
+        try:
+            row = self._row(batch) if lattice is None else self._row_on(lattice, batch, steps)
+        except WeighError:
+            return False
+        return found.at(batch, steps) == row
+
+    def _row_on(self, lattice: Lattice, batch: int, steps: int) -> Sequence[int | float]:
+        return self._row(batch, lattice.size(steps) if steps else None)
+
+    def _row(self, batch: int, size: int | None = None) -> Sequence[int | float]:
+        own = batch == self._batch and size is None
+        snapshot = self._asked if own else self._at(batch, size)
+        self._asked.check_like(snapshot)
+        return snapshot.numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -278,9 +383,14 @@ class Sized:
 
 
 def sized(
-    build: Build, program: Program, ops: Sequence[Op], *, convention: Convention = "macs"
+    build: Build,
+    program: Program,
+    ops: Sequence[Op],
+    *,
+    lattice: Lattice | None = None,
+    convention: Convention = "macs",
 ) -> tuple[Sized, ...]:
-    """Some operators of the program at every batch; at its own alone where there are no polynomials."""
+    """Some operators of the program at every batch and size; at its own alone where there are no polynomials."""
     places = {id(op): index for index, op in enumerate(program.ops)}
     chosen = [places[id(op)] for op in ops]
     names = [tuple(sizes_of(op)) for op in ops]
@@ -295,17 +405,33 @@ def sized(
             row += [weighing.operations((other.ops[index],)), *sizes.values()]
         return row
 
-    def at(batch: int) -> Sequence[int | float]:
-        other = build(replace(program.workload, batch=batch))
+    def at(batch: int, steps: int = 0) -> Sequence[int | float]:
+        workload = replace(program.workload, batch=batch)
+        other = build(resized(workload, lattice.size(steps)) if lattice and steps else workload)
         check_operators(program, other)
         return of(other)
 
+    start = max(program.workload.batch, 2)
     try:
-        found = solved(at, max(program.workload.batch, 2))
+        if lattice is None:
+            found = solved(at, start)
+        else:
+            found = solved_over_sizes(at, start, lattice.most, degree=lattice.degree)
     except WeighError:
         found = constant(of(program))
     pieces = iter(found.cut(*(length for known in names for length in (1, len(known)))))
     return tuple(Sized(operations=next(pieces), names=known, sizes=next(pieces)) for known in names)
+
+
+def emptied(record: Json) -> Json:
+    """Plain data without its numbers: a 0 stands for each."""
+    if isinstance(record, dict):
+        return {name: emptied(value) for name, value in record.items()}
+    if isinstance(record, list):
+        return [emptied(value) for value in record]
+    if isinstance(record, int | float) and not isinstance(record, bool):
+        return 0
+    return record
 
 
 def numbers(record: Json) -> list[int | float]:

@@ -11,13 +11,14 @@ import shlex
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from ...analyses.growing import Growing
-from ...analyses.knobs import Knobs, Position, Sized, held_places, key
+from ...analyses.knobs import Knobs, Position, Sized, emptied, held_places, key
 from ...analyses.memory.largest import LIMIT
 from ...analyses.memory.resident import BLAS_HANDLES, KERNELS, STAYS, basis_of, caches, outside_of
 from ...analyses.memory.timeline import CATEGORIES
+from ...analyses.sizes import size_of
 from ...analyses.weighing import Json, Weighing
 from ...devices import Device, load, names
 from ...ops import optimizers
@@ -29,6 +30,10 @@ from ..screen import COUNTS, provenance
 
 LEVEL = 6
 """Of deflate: the highest takes three times as long for a hundredth less."""
+
+
+SIZE = "@"
+"""Stands where the size of an input does."""
 
 
 class Texts:
@@ -47,7 +52,7 @@ class Texts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the page was asked for beside the network: the name that a user gives it, devices, and formulas.
+    """What the page was asked for beside the network: the name that a user gives it, sizes, devices, and formulas.
 
     `devices` are those to choose from, the one that is chosen first where `placed`. `rest` is what the command is
     given that no knob sets. `said` is a verdict that the page cannot work out anew, `time` says how long the step takes as it
@@ -55,6 +60,7 @@ class Asked:
     """
 
     name: str
+    inputs_given: bool
     rest: str
     devices: tuple[Device, ...]
     placed: bool
@@ -87,6 +93,7 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
         "network": program.network,
         "origin": provenance(program),
         "batch": program.workload.batch,
+        "size": _size(program.workload),
         "convention": weighing.convention,
         "convention_text": COUNTS.get(weighing.convention, "1 MAC = 2 FLOPs"),
         "unit": weighing.unit,
@@ -105,7 +112,12 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
         "said": list(asked.said),
         "time": asked.time,
         "advice": asked.advice,
-        "command": {"network": shlex.quote(asked.name), "rest": asked.rest},
+        "command": {
+            "network": shlex.quote(asked.name),
+            "inputs": _inputs(program.workload),
+            "inputs_given": asked.inputs_given,
+            "rest": asked.rest,
+        },
         "formulas": {scope: _formulas(found) for scope, found in asked.formulas.items()},
         "details": {module.scope: module.detail for module in program.modules if module.detail},
     }
@@ -113,6 +125,7 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
 
 def _entry(position: Position, texts: Texts) -> dict[str, Json]:
     precision, optimizer, checkpointing = key(position.workload)
+    lattice = position.lattice
     return {
         "precision": precision,
         "optimizer": optimizer,
@@ -121,6 +134,8 @@ def _entry(position: Position, texts: Texts) -> dict[str, Json]:
         "smallest": position.smallest,
         "largest": position.largest,
         "fixed": position.fixed,
+        "lattice": None if lattice is None else asdict(lattice),
+        "one_size": position.one_size,
         "packed": _packed(_position(position, texts)),
     }
 
@@ -131,7 +146,7 @@ def _position(position: Position, texts: Texts) -> dict[str, Json]:
     categories = {category: place for place, category in enumerate(CATEGORIES)}
     held = held_places(lives)
     return {
-        "contract": _emptied(position.contract),
+        "contract": emptied(position.contract),
         "figures": _growing(position.figures),
         "lives": {
             "bytes": _growing(position.bytes),
@@ -151,23 +166,40 @@ def _position(position: Position, texts: Texts) -> dict[str, Json]:
     }
 
 
-def _emptied(template: Json) -> Json:
-    """Plain data without its numbers, which are polynomials: a 0 stands for each."""
-    if isinstance(template, dict):
-        return {name: _emptied(value) for name, value in template.items()}
-    if isinstance(template, list):
-        return [_emptied(value) for value in template]
-    if isinstance(template, int | float) and not isinstance(template, bool):
-        return 0
-    return template
-
-
 def _growing(growing: Growing) -> dict[str, Json]:
+    """Each polynomial once, and which of them each number is."""
+    columns = tuple(growing.terms.values())
+    places: dict[tuple[int | float, ...], int] = {}
+    of: list[Json] = [
+        places.setdefault(terms, len(places)) for terms in zip(growing.zero, *columns, strict=True)
+    ]
+    zero, *grown = zip(*places, strict=True) if places else ((), *((),) * len(columns))
     return {
-        "zero": list(growing.zero),
-        "first": list(growing.first),
-        "second": [[place, value] for place, value in enumerate(growing.second) if value],
+        "of": of,
+        "zero": list(zero),
+        "terms": [
+            [*degrees, list(column)] for degrees, column in zip(growing.terms, grown, strict=True)
+        ],
     }
+
+
+def _size(workload: Workload) -> Json:
+    """What the size of the input is called, and how large it is; None where it has no one size."""
+    size = size_of(workload)
+    return None if size is None else asdict(size)
+
+
+def _inputs(workload: Workload) -> Json:
+    """What the command is given for the inputs: the text around each place where their size stands."""
+    several = len(workload.inputs) > 1
+    sized = size_of(workload) is not None
+    options = []
+    for spec in workload.inputs:
+        name = f"{spec.name}=" if several and spec.name else ""
+        held = len(spec.shape) - (2 if len(spec.shape) == 3 else 1) if sized else len(spec.shape)
+        sizes = ",".join([*map(str, spec.shape[:held]), *[SIZE] * (len(spec.shape) - held)])
+        options.append(f"--input {shlex.quote(name + (sizes or '()'))}")
+    return " ".join(options).split(SIZE)
 
 
 def _packed(record: Mapping[str, Json]) -> str:
@@ -194,12 +226,7 @@ def _formulas(found: Formulas) -> dict[str, Json]:
 def _chosen(sized: Sized, written: Written) -> Growing:
     """The sizes that stand in the formula."""
     kept = [place for place, name in enumerate(sized.names) if name in written.sizes]
-    grown = sized.sizes
-    return Growing(
-        zero=tuple(grown.zero[place] for place in kept),
-        first=tuple(grown.first[place] for place in kept),
-        second=tuple(grown.second[place] for place in kept),
-    )
+    return sized.sizes.chosen(kept)
 
 
 def _device(device: Device) -> dict[str, Json]:

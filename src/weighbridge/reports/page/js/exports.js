@@ -3,6 +3,7 @@
  */
 
 import { part } from "./elements.js";
+import { sizeOf } from "./record.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
@@ -54,8 +55,11 @@ const FORMS = {
 /** The command that prints the same figures. @param {Head} head @param {Reading} reading @returns {string} */
 export function command(head, reading) {
   const { setting, device } = reading;
-  const { network, rest } = head.command;
-  const parts = ["weigh", network, `--batch ${setting.batch}`, head.positions[setting.entry].options, rest];
+  const { network, inputs, inputs_given, rest } = head.command;
+  const { lattice, options } = head.positions[setting.entry];
+  const parts = ["weigh", network, `--batch ${setting.batch}`, options, rest];
+  const size = lattice ? sizeOf(lattice, setting.sizeSteps) : head.size?.own;
+  if (inputs_given || setting.sizeSteps) parts.splice(2, 0, inputs.join(String(size)));
   if (device && device.key) parts.push(`--on ${device.key}`);
   return parts.filter(Boolean).join(" ");
 }

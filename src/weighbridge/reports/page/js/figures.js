@@ -70,8 +70,8 @@ function below(head, reading) {
 
 /** Whether the knobs stand as when the page was made. @param {Head} head @param {Reading} reading */
 function asAsked(head, reading) {
-  const { entry, batch } = reading.setting;
-  return entry === 0 && batch === head.batch && (reading.device?.key ?? null) === head.device;
+  const { entry, batch, sizeSteps } = reading.setting;
+  return entry === 0 && batch === head.batch && !sizeSteps && (reading.device?.key ?? null) === head.device;
 }
 
 /** @param {Head} head @param {Reading} reading */

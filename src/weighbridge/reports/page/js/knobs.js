@@ -1,8 +1,9 @@
 /**
- * The knobs: batch, training, precision, checkpointing, device.
+ * The knobs: batch, the input's size, training, precision, checkpointing, device.
  */
 
 import { html, part } from "./elements.js";
+import { sizeOf } from "./record.js";
 import { memory } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
@@ -19,6 +20,10 @@ export class Knobs {
     this.turned = turned;
     this.batch = /** @type {HTMLInputElement} */ (part("knob-batch"));
     this.slider = /** @type {HTMLInputElement} */ (part("knob-batch-slider"));
+    this.size = /** @type {HTMLInputElement} */ (part("knob-size"));
+    this.sizeSlider = /** @type {HTMLInputElement} */ (part("knob-size-slider"));
+    part("knob-size-name").textContent = head.size?.what ?? "";
+    part("knob-size-label").hidden = !head.size;
     this.train = /** @type {HTMLSelectElement} */ (part("knob-train"));
     this.precision = /** @type {HTMLSelectElement} */ (part("knob-precision"));
     this.checkpointing = /** @type {HTMLSelectElement} */ (part("knob-checkpoint"));
@@ -39,6 +44,11 @@ export class Knobs {
       turned();
     });
     this.batch.addEventListener("input", () => this.batch.checkValidity() && turned());
+    this.size.addEventListener("input", () => this.size.checkValidity() && turned());
+    this.sizeSlider.addEventListener("input", () => {
+      this.size.value = this.sizeSlider.value;
+      turned();
+    });
     /** @type {"optimizer" | "precision" | "checkpointing"} what was turned last */
     this.last = "optimizer";
     const turning = { optimizer: this.train, precision: this.precision, checkpointing: this.checkpointing };
@@ -63,6 +73,7 @@ export class Knobs {
     this.precision.value = asked.precision;
     this.checkpointing.value = asked.checkpointing;
     this.batch.value = String(this.head.batch);
+    this.size.value = String(this.head.size?.own ?? "");
     this.device.value = String(this.head.devices.findIndex((device) => device.key === this.head.device));
   }
 
@@ -102,8 +113,33 @@ export class Knobs {
     this.slider.value = String(STEPS * Math.log2(batch));
     const notes = this.head.refused.map((text) => `not to be had: ${text}`);
     if (fixed !== null) notes.unshift(`one batch only: ${fixed}`);
+    const sizeSteps = this.#sizeSteps(notes);
     part("knob-note").textContent = notes.join("; ");
-    return { entry, batch, device: Number(this.device.value) };
+    return { entry, batch, sizeSteps, device: Number(this.device.value) };
+  }
+
+  /** Steps to the nearest size that the position is known at. @param {string[]} notes what is said below the knobs */
+  #sizeSteps(notes) {
+    const { size } = this.head;
+    const { lattice, one_size, fixed } = this.#entry();
+    this.size.disabled = this.sizeSlider.disabled = !lattice;
+    if (!size) return 0;
+    if (!lattice) {
+      this.size.value = String(size.own);
+      if (fixed === null) notes.unshift(`one ${size.what} only: ${one_size}`);
+      return 0;
+    }
+    const ends = [lattice.least, lattice.most].map((steps) => sizeOf(lattice, steps)).sort((a, b) => a - b);
+    for (const field of [this.size, this.sizeSlider]) {
+      [field.min, field.max] = ends.map(String);
+      field.step = String(Math.abs(lattice.stride));
+    }
+    const wanted = Math.round((Number(this.size.value) - lattice.own) / lattice.stride) || 0;
+    const steps = Math.min(Math.max(wanted, lattice.least), lattice.most);
+    const found = String(sizeOf(lattice, steps));
+    if (this.size.value !== found) this.size.value = found;
+    this.sizeSlider.value = found;
+    return steps;
   }
 }
 

@@ -9,7 +9,7 @@ import { alive, steps } from "./step.js";
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./record.js").Position} Position */
 /** @typedef {import("./record.js").Device} Device */
-/** @typedef {{entry: number, batch: number, device: number}} Setting `device` is -1 for none. */
+/** @typedef {{entry: number, batch: number, sizeSteps: number, device: number}} Setting `device` is -1 for none. */
 
 /**
  * @typedef {object} Reading
@@ -48,9 +48,8 @@ async function opened(head, entry) {
  */
 export async function read(head, setting) {
   const { position, loop } = await opened(head, setting.entry);
-  const { batch } = setting;
-  const contract = filled(position.contract, at(position.figures, batch));
-  const found = steps(position, batch, head.categories.length);
+  const contract = filled(position.contract, at(position.figures, setting));
+  const found = steps(position, setting, head.categories.length);
   const { higher, bytes } = found;
   const there = position.ops.name.length ? alive(position, bytes, higher.round, higher.peak) : [];
   const device = setting.device < 0 ? null : head.devices[setting.device];
@@ -69,7 +68,7 @@ export async function read(head, setting) {
   return { setting, position, contract, steps: found, alive: there, device, resident: placed, largest };
 }
 
-/** Largest batches that were looked for already, by position and device: the batch does not change them. */
+/** Largest batches that were looked for already, by position, size and device: the batch does not change them. */
 /** @type {Map<string, number>} */
 const largestKnown = new Map();
 
@@ -78,8 +77,9 @@ const largestKnown = new Map();
  * @param {Device} device @param {Head} head @param {number} smallest
  */
 function largestOn(position, loop, setting, device, head, smallest) {
-  const key = `${setting.entry} ${setting.device}`;
-  const found = largestKnown.get(key) ?? largestBatch(position, loop, device, head.margins, smallest);
+  const key = `${setting.entry} ${setting.sizeSteps} ${setting.device}`;
+  const found =
+    largestKnown.get(key) ?? largestBatch(position, loop, device, head.margins, smallest, setting.sizeSteps);
   largestKnown.set(key, found);
   return found;
 }

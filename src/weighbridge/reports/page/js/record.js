@@ -1,13 +1,19 @@
 /**
- * The record that the page carries, and a position of its knobs at a batch.
+ * The record that the page carries, and a position of its knobs at a batch and a size.
  *
- * A position is a step under one workload. Each of its numbers is a polynomial in the batch, held as its value at 0 and
- * its first and second difference there: at a batch b it is zero + b * first + b (b - 1) / 2 * second.
+ * A position is a step under one workload. Each of its numbers is a polynomial in the batch and in the steps of the input's
+ * size from the one that was asked for (`analyses/growing.py`): a sum of terms, each so much times (batch choose i)
+ * (steps choose j).
  */
 
 /**
- * @typedef {{zero: number[], first: number[], second: [number, number][]}} Growing
- * `second` lists only those that are not 0, as [place, difference].
+ * @typedef {{of: number[], zero: number[], terms: [number, number, number[]][]}} Growing
+ * Which polynomial each number is; of each polynomial its value at a batch of 0 and no steps; and the terms as [i, j, of each].
+ *
+ * @typedef {{batch: number, sizeSteps: number}} Point
+ *
+ * @typedef {{own: number, stride: number, least: number, most: number}} Lattice
+ * The sizes own + steps * stride, from `least` to `most` steps.
  *
  * @typedef {object} Lives Storages, one a place of every column, as `analyses/memory/timeline.py` has them.
  * @property {Growing} bytes
@@ -33,6 +39,8 @@
  * @property {number} smallest
  * @property {number|null} largest
  * @property {string|null} fixed
+ * @property {Lattice|null} lattice
+ * @property {string|null} one_size why there is no lattice
  * @property {string} packed
  *
  * @typedef {object} Device
@@ -48,6 +56,7 @@
  * @property {string} network
  * @property {string} origin where it is from and how it was read
  * @property {number} batch
+ * @property {{what: string, own: number}|null} size
  * @property {string} convention
  * @property {string} convention_text
  * @property {string} unit
@@ -64,7 +73,8 @@
  * @property {string[]} said a verdict that is not worked out here
  * @property {string} time how long the step takes as it was asked for
  * @property {string} advice what makes the step that was asked for fit
- * @property {{network: string, rest: string}} command
+ * @property {{network: string, inputs: string[], inputs_given: boolean, rest: string}} command
+ * `inputs` is what it is given for them, as the text around the places where the size stands
  * @property {Record<string, {lines: Formula[], rest: number}>} formulas
  * @property {Record<string, string>} details
  *
@@ -90,19 +100,31 @@ export async function unpack(packed) {
 }
 
 /**
- * The numbers at a batch.
+ * The numbers at a point.
  * @param {Growing} growing
- * @param {number} batch
+ * @param {Point} point
  * @returns {Float64Array}
  */
-export function at(growing, batch) {
-  const { zero, first, second } = growing;
-  const found = new Float64Array(zero.length);
-  for (let place = 0; place < zero.length; place += 1) {
-    found[place] = zero[place] + batch * first[place];
+export function at({ of, zero, terms }, { batch, sizeSteps }) {
+  const values = Float64Array.from(zero);
+  for (const [power, sizePower, column] of terms) {
+    const times = choose(batch, power) * choose(sizeSteps, sizePower);
+    if (times) for (let place = 0; place < values.length; place += 1) values[place] += times * column[place];
   }
-  const pairs = (batch * (batch - 1)) / 2;
-  for (const [place, difference] of second) found[place] += pairs * difference;
+  const found = new Float64Array(of.length);
+  for (let place = 0; place < found.length; place += 1) found[place] = values[of[place]];
+  return found;
+}
+
+/** @param {Lattice} lattice @param {number} steps @returns {number} */
+export function sizeOf({ own, stride }, steps) {
+  return own + steps * stride;
+}
+
+/** The binomial coefficient, for negative numbers too. @param {number} number @param {number} power @returns {number} */
+function choose(number, power) {
+  let found = 1;
+  for (let place = 0; place < power; place += 1) found = (found * (number - place)) / (place + 1);
   return found;
 }
 

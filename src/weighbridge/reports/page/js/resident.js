@@ -245,15 +245,17 @@ function size(bytes) {
  * @param {Device} device
  * @param {Head["margins"]} margins
  * @param {number} smallest
+ * @param {number} sizeSteps
  * @returns {number}
  */
-export function largestBatch(position, loop, device, margins, smallest) {
-  const live = liveness(position);
+export function largestBatch(position, loop, device, margins, smallest, sizeSteps) {
+  const bytesAt = (/** @type {number} */ batch) => at(position.lives.bytes, { batch, sizeSteps });
+  const live = (/** @type {number} */ batch) => liveness(position, bytesAt(batch));
   const fits = (/** @type {number} */ batch) => {
     const most = Math.trunc(live(batch) * (1 + margins.more));
-    if (!device.cached) return resident(loop, at(position.lives.bytes, batch), device, margins).answer === "fits";
+    if (!device.cached) return resident(loop, bytesAt(batch), device, margins).answer === "fits";
     if (most + device.outside[2] > device.capacity) return false;
-    const bytes = at(position.lives.bytes, batch);
+    const bytes = bytesAt(batch);
     return played(loop, bytes, device, device.capacity - device.outside[2], margins.more).failure === null;
   };
   const holds = (/** @type {number} */ batch) => Math.trunc(live(batch) * (1 + margins.more)) <= device.capacity;
@@ -261,28 +263,26 @@ export function largestBatch(position, loop, device, margins, smallest) {
 }
 
 /**
- * Bytes at the peak of a later round at a batch.
+ * Bytes at the peak of a later round.
  * @param {Position} position
- * @returns {(batch: number) => number}
+ * @param {Float64Array} bytes
+ * @returns {number}
  */
-function liveness(position) {
-  const { birth, death, bytes } = position.lives;
-  return (batch) => {
-    const sizes = at(bytes, batch);
-    const change = new Float64Array(position.ops.name.length + 1);
-    for (let place = 0; place < sizes.length; place += 1) {
-      change[Math.max(birth[place], 0)] += sizes[place];
-      const end = death[place];
-      if (end !== null) change[end + 1] -= sizes[place];
-    }
-    let live = 0;
-    let most = 0;
-    for (const step of change) {
-      live += step;
-      most = Math.max(most, live);
-    }
-    return most;
-  };
+function liveness(position, bytes) {
+  const { birth, death } = position.lives;
+  const change = new Float64Array(position.ops.name.length + 1);
+  for (let place = 0; place < bytes.length; place += 1) {
+    change[Math.max(birth[place], 0)] += bytes[place];
+    const end = death[place];
+    if (end !== null) change[end + 1] -= bytes[place];
+  }
+  let live = 0;
+  let most = 0;
+  for (const step of change) {
+    live += step;
+    most = Math.max(most, live);
+  }
+  return most;
 }
 
 /** @param {(n: number) => boolean} fits @param {number} start @param {number} limit @returns {number} */

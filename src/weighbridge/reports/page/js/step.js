@@ -83,13 +83,13 @@ export function alive(position, bytes, round, index) {
 }
 
 /**
- * Both rounds at a batch, and which of them has the higher peak.
+ * Both rounds at a point, and which of them has the higher peak.
  * @param {Position} position
- * @param {number} batch
+ * @param {import("./record.js").Point} point
  * @param {number} kinds
  */
-export function steps(position, batch, kinds) {
-  const bytes = at(position.lives.bytes, batch);
+export function steps(position, point, kinds) {
+  const bytes = at(position.lives.bytes, point);
   const first = timeline(position, bytes, "first", kinds);
   const later = timeline(position, bytes, "later", kinds);
   const higher = first.allocated[first.peak] > later.allocated[later.peak] ? first : later;

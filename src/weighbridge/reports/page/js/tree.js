@@ -255,17 +255,17 @@ export class LayerTree {
       rows.push(["operators", each.uncounted ? `${each.operators}, ${each.uncounted} of them not counted` : `${each.operators}`]);
     }
     part("layer-facts").replaceChildren(...rows.flatMap(([term, text]) => [html("dt", {}, term), html("dd", {}, text)]));
-    part("layer-formulas").replaceChildren(...this.#formulas(each.scope, reading.setting.batch));
+    part("layer-formulas").replaceChildren(...this.#formulas(each.scope, reading.setting));
   }
 
-  /** @param {string} scope @param {number} batch @returns {HTMLElement[]} */
-  #formulas(scope, batch) {
+  /** @param {string} scope @param {import("./record.js").Point} point @returns {HTMLElement[]} */
+  #formulas(scope, point) {
     const found = this.head.formulas[scope];
     if (!found) return [];
     const lines = found.lines.map(({ times, text, value, names, sizes }) => {
-      const numbers = at(sizes, batch);
+      const numbers = at(sizes, point);
       const filledIn = names.map((name, place) => `${name} = ${numbers[place]}`).join(", ");
-      const result = `${text} = ${integer(at(value, batch)[0])} ${this.head.unit}`;
+      const result = `${text} = ${integer(at(value, point)[0])} ${this.head.unit}`;
       return html("p", {}, html("code", {}, times > 1 ? `${times} × (${result})` : result), html("small", {}, filledIn));
     });
     if (found.rest) lines.push(html("p", {}, `and ${found.rest} more operators`));

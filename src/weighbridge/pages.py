@@ -89,9 +89,7 @@ def _advice(
     return f"makes it fit: {best.text}{note}, peak {between(best.resident.total)}"
 
 
-def _formulas(
-    weighing: Weighing, network: Network, lattice: Lattice | None
-) -> dict[str, Formulas]:
+def _formulas(weighing: Weighing, network: Network, lattice: Lattice | None) -> dict[str, Formulas]:
     """The formulas of every layer that has one, at every batch and size where they are known to be."""
     board = Board(weighing)
     found = {layer.scope: board.formulas(layer) for layer in weighing.layers()}

@@ -12,7 +12,7 @@ def test_a_straight_line_and_a_parabola_by_hand():
     # 7 + 2 b, and 1 + b + 3 b^2: 5, 15, 31 at 1, 2, 3
     found = solved(lambda b: (7 + 2 * b, 1 + b + 3 * b * b), 2)
     assert found.zero == (7, 1)
-    assert found.terms == {(1, 0): (2, 4), (2, 0): (0, 6)}  # from 1 at 0 to 5 at 1
+    assert dict(found.terms) == {(1, 0): (2, 4), (2, 0): (0, 6)}  # from 1 at 0 to 5 at 1
     assert found.at(1) == (9, 5)
     assert found.at(1000) == (2007, 3001001)
 
@@ -39,7 +39,7 @@ def test_images_by_hand():
     found = solved_over_sizes(lambda *at: (asked.append(at), image(*at))[1], 4, 21, degree=4)
     # (7 + k)^2 = 49 + 15 k + 2 (k choose 2)
     assert found.zero == (0.001, 7, 0, 100)
-    assert found.terms == {
+    assert dict(found.terms) == {
         (1, 0): (0, 0, 49, 70), (0, 1): (0, 1, 0, 0), (1, 1): (0, 0, 15, 10), (1, 2): (0, 0, 2, 0),
     }  # fmt: skip
     assert found.at(9, -5) == image(9, -5)
@@ -73,5 +73,5 @@ def test_places_are_chosen_and_cut():
     found = solved_over_sizes(image, 2, 21, degree=2)
     assert found.chosen([2, 0]).at(3, 1) == (3 * 64, 0.001)
     first, second = found.cut(1, 3)
-    assert first.terms == {}
+    assert first.terms == ()
     assert second.at(3, 1) == image(3, 1)[1:]

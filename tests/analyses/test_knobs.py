@@ -72,7 +72,10 @@ def test_a_position_is_the_step_at_every_size(network, settings, sizes):
     ("network", "why"),
     [
         ("vit_b_16", "encoder.pos_embedding holds a position for each"),
-        ("(Input)(3,8,8)->(GAP)", "the notation begins with the input (3,8,8), and the input given is"),
+        (
+            "(Input)(3,8,8)->(GAP)",
+            "the notation begins with the input (3,8,8), and the input given is",
+        ),
         ("(Input)(3,8,9)->(GAP)", "its input is neither a square image nor sequences"),
     ],
 )

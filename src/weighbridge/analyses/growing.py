@@ -7,9 +7,10 @@ differences, so that nothing is rounded. What is solved is checked far away, at 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 from .memory.scaling import UnscalableError
 
@@ -28,12 +29,25 @@ class Growing:
     """
 
     zero: tuple[int | float, ...]
-    terms: Mapping[Degrees, tuple[int, ...]]
+    terms: tuple[tuple[Degrees, tuple[int, ...]], ...]
+
+    @classmethod
+    def of(
+        cls, zero: Iterable[int | float], columns: Mapping[Degrees, Iterable[int | float]]
+    ) -> Growing:
+        """From a column of each term; columns of nothing but 0 are left out."""
+        whole = {degrees: tuple(map(int, column)) for degrees, column in columns.items()}
+        return cls(
+            zero=tuple(zero),
+            terms=tuple(
+                (degrees, whole[degrees]) for degrees in sorted(whole) if any(whole[degrees])
+            ),
+        )
 
     def at(self, batch: int, steps: int = 0) -> tuple[int | float, ...]:
         """The numbers at a batch and so many steps of the size; at an array of batches, arrays of those that grow."""
         found = list(self.zero)
-        for (power, size_power), column in self.terms.items():
+        for (power, size_power), column in self.terms:
             times = choose(batch, power) * choose(steps, size_power)
             found = [
                 value + times * each if each else value
@@ -51,14 +65,21 @@ class Growing:
 
     def chosen(self, places: Sequence[int]) -> Growing:
         """The numbers at some places."""
-        columns = {
-            degrees: tuple(column[place] for place in places)
-            for degrees, column in self.terms.items()
-        }
-        return Growing(
-            zero=tuple(self.zero[place] for place in places),
-            terms={degrees: column for degrees, column in columns.items() if any(column)},
+        return Growing.of(
+            (self.zero[place] for place in places),
+            {degrees: [column[place] for place in places] for degrees, column in self.terms},
         )
+
+    def each_once(self) -> tuple[Growing, tuple[int, ...]]:
+        """The polynomials that differ, and which of them each number is."""
+        places: dict[tuple[int | float, ...], int] = {}
+        columns = [column for _, column in self.terms]
+        of = tuple(
+            places.setdefault(terms, len(places)) for terms in zip(self.zero, *columns, strict=True)
+        )
+        zero, *grown = zip(*places, strict=True) if places else ((), *columns)
+        degrees = [degrees for degrees, _ in self.terms]
+        return Growing.of(zero, dict(zip(degrees, grown, strict=True))), of
 
 
 def choose(number: int, power: int) -> int:
@@ -71,7 +92,7 @@ def choose(number: int, power: int) -> int:
 
 def constant(row: Numbers) -> Growing:
     """Numbers that are the same at every batch and size."""
-    return Growing(zero=tuple(row), terms={})
+    return Growing(zero=tuple(row), terms=())
 
 
 def solved(row: Callable[[int], Numbers], start: int) -> Growing:
@@ -118,16 +139,11 @@ def solved_over_sizes(
         _differences([known(batch, steps) for steps in range(degree + 1)])
         for batch in (start, start + 1)
     )
-    terms: dict[Degrees, tuple[int, ...]] = {}
-    zero: tuple[int | float, ...] = ()
-    for power, (here, there) in enumerate(zip(one, two, strict=True)):
-        line = _in_batch(_differences([here, there]), start)
-        if power == 0:
-            zero = line.zero
-        else:
-            terms[0, power] = tuple(map(int, line.zero))
-        terms[1, power] = line.terms.get((1, 0), (0,) * len(here))
-    found = Growing(zero=zero, terms={at: column for at, column in terms.items() if any(column)})
+    terms: dict[Degrees, Numbers] = {}
+    for power, rows in enumerate(zip(one, two, strict=True)):
+        here, terms[1, power] = _differences(rows)
+        terms[0, power] = _back(here, terms[1, power], start)
+    found = Growing.of(terms.pop((0, 0)), terms)
     if found.at(far, far_steps) != distant:
         raise UnscalableError("it grows with the size in a way that no polynomial has")
     return found
@@ -142,8 +158,7 @@ def _differences(rows: Sequence[Numbers]) -> list[Numbers]:
     found, left = [rows[0]], [*rows]
     while len(left) > 1:
         left = [
-            tuple(int(b - a) for a, b in zip(one, two, strict=True))
-            for one, two in zip(left, left[1:], strict=False)
+            tuple(int(b - a) for a, b in zip(one, two, strict=True)) for one, two in pairwise(left)
         ]
         found.append(left[0])
     return found
@@ -158,12 +173,7 @@ def _in_batch(differences: Sequence[Numbers], start: int) -> Growing:
         )
         for power in range(len(differences))
     )
-    columns = {
-        (power, 0): tuple(map(int, column)) for power, column in enumerate(at_zero) if power
-    }
-    return Growing(
-        zero=at_zero[0], terms={at: column for at, column in columns.items() if any(column)}
-    )
+    return Growing.of(at_zero[0], {(power, 0): at_zero[power] for power in range(1, len(at_zero))})
 
 
 def _each_sample(alone: Sequence[Numbers], slope: Numbers, start: int) -> Growing | None:
@@ -171,12 +181,16 @@ def _each_sample(alone: Sequence[Numbers], slope: Numbers, start: int) -> Growin
 
     `alone` are the differences with the size at the batch `start`, `slope` is that with the batch.
     """
-    columns: dict[Degrees, tuple[int, ...]] = {(1, 0): tuple(map(int, slope))}
+    columns: dict[Degrees, Numbers] = {(1, 0): slope}
     for power, column in enumerate(alone[1:], 1):
         if any(value % start for value, each in zip(column, slope, strict=True) if each):
             return None
         pairs = [(int(value), bool(each)) for value, each in zip(column, slope, strict=True)]
         columns[0, power] = tuple(0 if grows else value for value, grows in pairs)
         columns[1, power] = tuple(value // start if grows else 0 for value, grows in pairs)
-    zero = tuple(value - start * each for value, each in zip(alone[0], slope, strict=True))
-    return Growing(zero=zero, terms={at: column for at, column in columns.items() if any(column)})
+    return Growing.of(_back(alone[0], slope, start), columns)
+
+
+def _back(here: Numbers, slope: Numbers, start: int) -> Numbers:
+    """Numbers at a batch of 0, of those that grow in a straight line."""
+    return tuple(value - start * each for value, each in zip(here, slope, strict=True))

@@ -125,7 +125,7 @@ class _Neighbour:
         places = _places(position.contract, position.lifetimes)
         for found in (position.figures, position.bytes):
             here, places = places[: len(found.zero)], places[len(found.zero) :]
-            for degrees, column in found.terms.items():
+            for degrees, column in found.terms:
                 for place, zero, value in zip(here, found.zero, column, strict=True):
                     if value:
                         growing.setdefault(place, (zero, {}))[1][degrees] = value
@@ -149,9 +149,9 @@ class _Neighbour:
         if left:
             return None
         degrees = dict.fromkeys(each for _, grown in rows for each in grown)
-        found = Growing(
-            zero=tuple(zero for zero, _ in rows),
-            terms={each: tuple(grown.get(each, 0) for _, grown in rows) for each in degrees},
+        found = Growing.of(
+            (zero for zero, _ in rows),
+            {each: [grown.get(each, 0) for _, grown in rows] for each in degrees},
         )
         if found.at(program.workload.batch) != snapshot.numbers:
             return None

@@ -157,7 +157,7 @@ def _herds(
     places = _places(program)
     return [
         (
-            Herd(kernel=launch.kernel, numbers=next(pieces), operands=_each_once(next(pieces))),
+            Herd(kernel=launch.kernel, numbers=next(pieces), operands=next(pieces).each_once()[0]),
             places(launch),
         )
         for launch in launched
@@ -197,13 +197,6 @@ def _row(launched: Sequence[Launch]) -> Iterator[int]:
 
 def _length(kernel: Kernel) -> int:
     return len(NUMBERS) + (0 if kernel.gemm is None else len(SIZES))
-
-
-def _each_once(operands: Growing) -> Growing:
-    """Operands that grow alike only once."""
-    columns = dict.fromkeys(zip(operands.zero, operands.first, operands.second, strict=True))
-    zero, first, second = zip(*columns, strict=True) if columns else ((), (), ())
-    return Growing(zero=zero, first=first, second=second)
 
 
 def _alike(launch: Launch) -> tuple[object, ...]:

@@ -168,18 +168,11 @@ def _position(position: Position, texts: Texts) -> dict[str, Json]:
 
 def _growing(growing: Growing) -> dict[str, Json]:
     """Each polynomial once, and which of them each number is."""
-    columns = tuple(growing.terms.values())
-    places: dict[tuple[int | float, ...], int] = {}
-    of: list[Json] = [
-        places.setdefault(terms, len(places)) for terms in zip(growing.zero, *columns, strict=True)
-    ]
-    zero, *grown = zip(*places, strict=True) if places else ((), *((),) * len(columns))
+    once, of = growing.each_once()
     return {
-        "of": of,
-        "zero": list(zero),
-        "terms": [
-            [*degrees, list(column)] for degrees, column in zip(growing.terms, grown, strict=True)
-        ],
+        "of": list(of),
+        "zero": list(once.zero),
+        "terms": [[*degrees, list(column)] for degrees, column in once.terms],
     }
 
 
@@ -189,7 +182,7 @@ def _size(workload: Workload) -> Json:
     return None if size is None else asdict(size)
 
 
-def _inputs(workload: Workload) -> Json:
+def _inputs(workload: Workload) -> list[Json]:
     """What the command is given for the inputs: the text around each place where their size stands."""
     several = len(workload.inputs) > 1
     sized = size_of(workload) is not None
@@ -199,7 +192,7 @@ def _inputs(workload: Workload) -> Json:
         held = len(spec.shape) - (2 if len(spec.shape) == 3 else 1) if sized else len(spec.shape)
         sizes = ",".join([*map(str, spec.shape[:held]), *[SIZE] * (len(spec.shape) - held)])
         options.append(f"--input {shlex.quote(name + (sizes or '()'))}")
-    return " ".join(options).split(SIZE)
+    return [*" ".join(options).split(SIZE)]
 
 
 def _packed(record: Mapping[str, Json]) -> str:

@@ -33,7 +33,15 @@ def steps(numbers, *, overlaps):
         ),
         Term(name="l", side="beside", kernels=np.arange(80), values=np.ones(80), usual=1.0, spread=50.0),
     ]  # fmt: skip
-    return Steps(step=np.repeat(np.arange(40), 2), seconds=seconds, terms=terms, overlaps=overlaps)
+    return Steps(
+        step=np.repeat(np.arange(40), 2),
+        seconds=seconds,
+        terms=terms,
+        overlaps=overlaps,
+        kind=np.tile([0, 1], 40),
+        size=np.stack([compute, other], 1).ravel(),
+        kinds=2,
+    )
 
 
 @pytest.mark.parametrize("overlaps", [True, False])
@@ -43,6 +51,22 @@ def test_numbers_are_found_again(overlaps):
     found = made.fit(np.ones(40, dtype=bool))
     assert np.exp(found) == pytest.approx(numbers, rel=1e-2)
     assert made.predicted(found) == pytest.approx(made.seconds, rel=1e-2)
+
+
+def test_steps_of_other_sizes_than_were_fitted_lie_outside():
+    # the last step's second kernel is larger than the others': of its seconds only the first's lie within
+    made = replace(steps((2.0, 3.0, 0.0), overlaps=False), size=np.tile([5.0, 7.0], 40))
+    made.size[-1] = 8
+    used = np.arange(40) < 39
+    logs = np.log([2.0, 3.0, 1e-12])
+    outside = made.outside(logs, used)
+    compute, memory, other = (
+        term[-1]
+        for term in (made.terms[0].values, made.terms[1].values[::2], made.terms[1].values[1::2])
+    )
+    assert outside[-1] == pytest.approx(3 * other / (2 * compute + 3 * memory + 3 * other))
+    assert not outside[:-1].any()
+    assert made.sizes(logs, used).tolist() == [[5, 5], [7, 7]]
 
 
 def test_what_tells_nothing_stays_as_is_usual():

@@ -7,7 +7,7 @@ pytest.importorskip("numpy")
 
 import numpy as np
 from benchmarks.fitting.growth import step_of
-from benchmarks.fitting.kernel_shares import Table, fit
+from benchmarks.fitting.kernel_shares import Table, fit, shares
 from benchmarks.fitting.throughputs import FILES, PUBLISHED, rows
 
 from weighbridge.analyses.time.clock import Clock
@@ -92,11 +92,35 @@ def test_a_fit_finds_the_shares_that_times_were_made_with():
         memory=memory.ravel(),
         launches=np.zeros(2 * count),
         there=np.zeros(2 * count),
+        size=compute.ravel(),
         classes=(("matmul", "forward"), ("copy", "forward")),
     )
     found = np.exp(fit(made, np.ones(count, dtype=bool)))
     assert found[0] == pytest.approx(0.5, rel=0.01)
     assert found[3] == pytest.approx(0.8, rel=0.01)
+
+
+def test_a_row_with_larger_kernels_than_were_fitted_lies_outside():
+    # two rows that were fitted, of a kernel of size 4 or 6 and a copy of size 1, 1 s and 3 s; of the third row the first kernel
+    # is of size 9 and takes 2 of 5 s, of the fourth the copy is of size 0.5, 3 of 4 s
+    made = Table(
+        seconds=np.array([4.0, 4.0, 5.0, 4.0]),
+        row=np.repeat(np.arange(4), 2),
+        kind=np.tile([0, 1], 4),
+        times=np.ones(8),
+        compute=np.array([1.0, 0, 1, 0, 2, 0, 1, 0]),
+        memory=np.array([0.0, 3, 0, 3, 0, 3, 0, 3]),
+        launches=np.zeros(8),
+        there=np.zeros(8),
+        size=np.array([4.0, 1, 6, 1, 9, 1, 5, 0.5]),
+        classes=(("matmul", "forward"), ("copy", "forward")),
+    )
+    values = np.log([1.0, 1.0, 1.0, 1.0, 1e-9, 1e3, 1e-9])
+    chosen = np.array([True, True, False, False])
+    assert made.sizes(values, chosen).tolist() == [[4, 6], [1, 1]]
+    assert made.outside(values, chosen) == pytest.approx([0, 0, 0.4, 0.75], abs=1e-3)
+    found = shares(made, values, chosen)["matmul", "forward"]
+    assert (found.least, found.most) == (4, 6)
 
 
 def test_derivatives_are_those_of_the_prediction():
@@ -109,6 +133,7 @@ def test_derivatives_are_those_of_the_prediction():
         memory=np.array([0.7, 0.9, 0.1]),
         launches=np.array([1.0, 1.0, 2.0]),
         there=np.array([0.3, 0.0, 0.9]),
+        size=np.array([1.0, 2.0, 3.0]),
         classes=(("matmul", "forward"), ("copy", "forward")),
     )
     values = np.log([0.5, 0.4, 0.8, 0.9, 0.1, 2.0, 0.6])

@@ -2,6 +2,7 @@
 
 import tomllib
 from dataclasses import replace
+from math import inf
 
 import pytest
 from benchmarks.fitting.neusight import plain_rule, settle, with_ada
@@ -49,8 +50,8 @@ def test_a_device_takes_over_from_the_nearest_and_says_so():
         "scaled from A100 PCIe 40GB and RTX 4090, as H100 SXM5 80GB was not measured"
     )
     # all that it takes is borrowed: the ends of 0.8 to 1.5 move out by 10 and 15 %
-    assert found.borrowed == {"matmul", "norm", "convolution"}
-    assert found.interval("", 1.0) == pytest.approx((0.8 * 0.9, 1.5 * 1.15))
+    assert all(share.borrowed for share in found.classes.values())
+    assert found.interval("", borrowed=1.0) == pytest.approx((0.8 * 0.9, 1.5 * 1.15))
     # a class that only a farther device has comes from there
     assert found.of("convolution", "forward").bandwidth == 0.85
 
@@ -89,8 +90,9 @@ def test_a_measured_device_keeps_its_own_and_borrows_what_it_lacks():
     assert found.basis == "timed"
     assert found.interval("") == (0.8, 1.5)
     # a step that spends 40 % of its time in convolutions, which are another device's
-    assert found.borrowed == {"convolution"}
-    assert found.interval("", 0.4) == pytest.approx((0.8 * 0.96, 1.5 * 1.06))
+    borrowed = {kind for (kind, _), share in found.classes.items() if share.borrowed}
+    assert borrowed == {"convolution"}
+    assert found.interval("", borrowed=0.4) == pytest.approx((0.8 * 0.96, 1.5 * 1.06))
     assert found.of("norm", "forward").bandwidth == 0.75
     assert found.of("convolution", "forward").bandwidth == 0.85
 
@@ -107,12 +109,31 @@ def test_every_file_is_of_a_card_and_in_bounds():
         for share in (found.default, *found.classes.values()):
             assert 0.01 <= share.bandwidth <= 1  # wide depthwise convolutions come to 1 %
             assert 0.03 <= share.compute <= 1.5  # depthwise convolutions come to 3 %
+            assert share.least <= share.most
         assert efficiencies(load(key)).basis == found.basis
 
 
 def test_what_is_written_is_read_again():
-    found = replace(shares(0.9), high=1.25)
-    assert fitted(tomllib.loads(text("t4", found))) == found
+    share = Efficiency(compute=0.5, bandwidth=0.7, launch_s=2e-6, half_rows=44, least=3e7, most=4e9)
+    found = replace(
+        shares(0.9),
+        high=1.25,
+        overlap=3.3,
+        cached=0.6,
+        beyond_cache=0.2,
+        classes={("norm", "forward"): share, ("norm", "backward"): replace(share, most=inf)},
+        intervals={"training, channels-last": (0.9, 1.2), "extrapolating": (0.7, 1.4)},
+    )
+    for written in (found, shares(0.9)):
+        assert fitted(tomllib.loads(text("t4", written))) == written
+
+
+def test_a_step_that_extrapolates_has_the_wider_of_two_intervals():
+    found = replace(shares(0.9), intervals={"training": (0.9, 1.2), "extrapolating": (0.7, 1.1)})
+    assert found.interval("training") == (0.9, 1.2)
+    assert found.interval("training", extrapolating=True) == (0.7, 1.2)
+    # where nobody said of such steps, that of all stays: 0.8 to 1.5
+    assert shares(0.9).interval("training", extrapolating=True) == (0.8, 1.5)
 
 
 def test_the_rule_is_found_again_in_what_it_says():
@@ -128,7 +149,8 @@ def test_the_rule_is_found_again_in_what_it_says():
 def test_eager_steps_take_over_what_compiled_ones_of_a_processor_reach():
     found = efficiencies(load("i7-12700h"))
     assert found.compiled is not None
-    assert found.of("convolution", "forward") == found.compiled.of("convolution", "forward")
+    share = found.compiled.of("convolution", "forward")
+    assert found.of("convolution", "forward") == replace(share, borrowed=True)
     assert found.dispatch_s == UNMEASURED.dispatch_s  # eager PyTorch hands out operators
     assert "which eager steps take over" in found.basis
     low, high = found.interval("inference, contiguous", borrowed=1.0)

@@ -104,6 +104,18 @@ def test_what_was_not_measured_is_named_where_something_was(monkeypatch):
     )
 
 
+def test_sizes_that_were_not_measured_are_named(monkeypatch):
+    # fc has 8 * 500,000 multiply-accumulates
+    for least, most, named in ((10**7, 10**9, "smaller"), (10, 10**6, "larger")):
+        share = replace(PERFECT.default, least=least, most=most)
+        some = replace(PERFECT, classes={("matmul", "forward"): share})
+        monkeypatch.setattr(devices, "efficiencies", lambda device, some=some: some)
+        assert (
+            f"by definition; extrapolating to {named} kernels: matmul; extrapolating: elementwise "
+            in screen(batch=8, on=CARD)
+        )
+
+
 def test_operators_without_a_rule_are_not_in_the_time():
     program = weighbridge.weigh(LINE, batch=8, backend="cuda").program
     ops = tuple(replace(op, kind="aten.mystery") if op.kind == "relu" else op for op in program.ops)

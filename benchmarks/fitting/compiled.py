@@ -21,12 +21,15 @@ from math import inf
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from benchmarks.fitting.shares import Steps, Term
+from benchmarks.fitting.intervals import intervals, left_out
+from benchmarks.fitting.shares import Numbers, Steps, Term
 from benchmarks.fitting.split import held_out
 from benchmarks.keeping import kept_whole
 from weighbridge.analyses.time.clock import Clock, cached_bytes
 from weighbridge.analyses.time.execution import launches
+from weighbridge.analyses.time.step import SOME
 from weighbridge.devices import Efficiencies, Efficiency, load
 from weighbridge.errors import WeighError
 from weighbridge.frontends import timm
@@ -203,6 +206,9 @@ FORMS: Mapping[str, Form] = {
     ),
 }
 
+SORT = "inference, contiguous, compiled"
+"""The sort of the steps, as intervals are told apart."""
+
 HALF_ROWS, BEYOND = "half rows", "beyond the cache"
 
 
@@ -213,6 +219,7 @@ class Fit:
     efficiencies: Efficiencies
     rows: Sequence[Row]
     predicted: Sequence[float]
+    extrapolating: Sequence[bool]
     constants: int
 
 
@@ -234,20 +241,34 @@ def fit(file: File) -> Fit | None:
     logs = steps.fit(seen)
     numbers = {term.name: float(np.exp(log)) for term, log in zip(steps.terms, logs, strict=True)}
     predicted = steps.predicted(logs)
-    ratio = sorted((steps.seconds / predicted)[~seen])
+    ends = _intervals(found, steps, seen)
     efficiencies = _efficiencies(
         form,
         numbers,
-        low=ratio[len(ratio) // 20],
-        high=ratio[-1 - len(ratio) // 20],
+        sizes=steps.sizes(logs, seen),
+        intervals=ends,
         basis=f"timm's times of {int(seen.sum()):,} networks under torch.compile, PyTorch 2.4",
     )
     return Fit(
         efficiencies=efficiencies,
         rows=found,
         predicted=tuple(map(float, predicted)),
+        extrapolating=tuple(map(bool, steps.outside(logs, seen) > SOME)),
         constants=len(steps.terms),
     )
+
+
+def _intervals(
+    found: Sequence[Row], steps: Steps, seen: NDArray[np.bool_]
+) -> dict[str, tuple[float, float]]:
+    """Between how many times its prediction a step takes."""
+    networks = [row.network for row in found]
+    ratio, outside = np.zeros(len(found)), np.zeros(len(found), dtype=bool)
+    for here, others in left_out(networks, seen):
+        logs = steps.fit(others)
+        ratio[here] = (steps.seconds / steps.predicted(logs))[here]
+        outside[here] = (steps.outside(logs, others) > SOME)[here]
+    return intervals(ratio, networks, [SORT] * len(found), outside, seen)
 
 
 def fit_all() -> Iterator[tuple[str, Efficiencies]]:
@@ -316,11 +337,19 @@ def _steps(found: Sequence[Row], clock: Clock, form: Form) -> Steps:
         seconds=np.array([row.seconds for row in found]),
         terms=terms,
         overlaps=form.overlaps,
+        kind=kinds,
+        size=np.array([float(kernel.size) for _, kernel, _ in places]),
+        kinds=len(KERNEL_CLASSES),
     )
 
 
 def _efficiencies(
-    form: Form, numbers: Mapping[str, float], *, low: float, high: float, basis: str
+    form: Form,
+    numbers: Mapping[str, float],
+    *,
+    sizes: Numbers,
+    intervals: Mapping[str, tuple[float, float]],
+    basis: str,
 ) -> Efficiencies:
     """Fitted numbers as the record of a device. A class that nothing told of takes what is usual for its group."""
 
@@ -337,19 +366,24 @@ def _efficiencies(
     classes: dict[tuple[str, str], Efficiency] = {}
     for kind in (*ALL_CONTRACTIONS, *LIGHT):
         compute = of(kind, "compute", form.compute)
+        least, most = map(float, sizes[KERNEL_CLASSES.index(kind)])
         classes[kind, "forward"] = Efficiency(
             compute=compute,
             bandwidth=of(kind, "bandwidth", form.memory),
             launch_s=of(kind, "launch", form.launch),
             half_rows=half * compute if kind in form.half_rows else 0.0,
+            least=least,
+            most=most,
         )
     beyond = numbers.get(BEYOND)
+    lows, highs = zip(*intervals.values(), strict=True)
     return Efficiencies(
         default=replace(classes["elementwise", "forward"], half_rows=0.0),
         dispatch_s=0.0,
-        low=low,
-        high=high,
+        low=min(lows),
+        high=max(highs),
         basis=basis,
+        intervals=intervals,
         classes=classes,
         overlap=inf if form.overlaps else 1.0,
         beyond_cache=None if beyond is None else 1 / beyond,

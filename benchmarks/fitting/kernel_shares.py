@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.fitting.sizes import sizes
 from benchmarks.fitting.throughputs import Row
 from weighbridge.analyses.time.clock import Clock
 from weighbridge.devices import Device, Efficiencies, Efficiency
@@ -61,7 +62,7 @@ def class_of(kernel: Kernel) -> Class:
 class Table:
     """The kernels of many steps as columns: the row, the class, how many, and what each takes at the peaks.
 
-    `there` is the share of a kernel's bytes that the last cache may hold.
+    `there` is the share of a kernel's bytes that the last cache may hold, `size` its size (`Kernel.size`).
     """
 
     seconds: Array
@@ -72,12 +73,31 @@ class Table:
     memory: Array
     launches: Array
     there: Array
+    size: Array
     classes: tuple[Class, ...]
 
     def predicted(self, values: Array) -> Array:
         """The seconds of every row."""
         kernels, *_ = self._kernels(values)
         return np.bincount(self.row, kernels * self.times, len(self.seconds))
+
+    def parts(self, values: Array) -> Array:
+        """The share of its row's seconds that each of the kernels takes."""
+        kernels, *_ = self._kernels(values)
+        seconds = kernels * self.times
+        return seconds / np.bincount(self.row, seconds, len(self.seconds))[self.row]
+
+    def sizes(self, values: Array, chosen: Array) -> Array:
+        """From and to what size the chosen rows' kernels are, by class."""
+        here = chosen[self.row]
+        part = self.parts(values)[here]
+        return sizes(self.kind[here], self.size[here], part, len(self.classes))
+
+    def outside(self, values: Array, chosen: Array) -> Array:
+        """The share of every row's seconds in kernels of other sizes than the chosen rows have."""
+        least, most = self.sizes(values, chosen)[self.kind].T
+        beyond = (self.size < least) | (self.size > most)
+        return np.bincount(self.row, self.parts(values) * beyond, len(self.seconds))
 
     def _kernels(self, values: Array) -> tuple[Array, Array, Array, Array]:
         count = len(self.classes)
@@ -125,7 +145,7 @@ def table(rows: Sequence[Row], device: Device) -> Table:
             columns.append(
                 (
                     index, place, piece.times, time.compute_s, time.memory_s, kernel.launches,
-                    1 / (1 + large**2) if kernel.largest_bytes else 0.0,
+                    1 / (1 + large**2) if kernel.largest_bytes else 0.0, kernel.size,
                 )
             )  # fmt: skip
     found = np.array(columns)
@@ -138,6 +158,7 @@ def table(rows: Sequence[Row], device: Device) -> Table:
         memory=found[:, 4],
         launches=found[:, 5],
         there=found[:, 6],
+        size=found[:, 7],
         classes=tuple(places),
     )
 
@@ -195,9 +216,7 @@ def _loss(found: Table, values: Array, begin: Array, chosen: Array) -> float:
 
 def shares(found: Table, values: Array, chosen: Array) -> dict[Class, Efficiency]:
     """The classes that the chosen rows say something of: in one row at least a hundredth of its time."""
-    kernels, *_ = found._kernels(values)
-    total = np.bincount(found.row, kernels * found.times, len(found.seconds))
-    part = kernels * found.times / total[found.row]
+    part, limits = found.parts(values), found.sizes(values, chosen)
     count = len(found.classes)
     told = np.bincount(found.row * count + found.kind, part, len(found.seconds) * count).reshape(
         -1, count
@@ -207,6 +226,8 @@ def shares(found: Table, values: Array, chosen: Array) -> dict[Class, Efficiency
             compute=float(np.exp(values[place])),
             bandwidth=float(np.exp(values[count + place])),
             launch_s=float(np.exp(values[-3])),
+            least=float(limits[place, 0]),
+            most=float(limits[place, 1]),
         )
         for place, name in enumerate(found.classes)
         if told[:, place].max() >= 0.01

@@ -1,37 +1,34 @@
 """The fit to whole networks: each device's shares, how far off they are on families that it did not see, and intervals.
 
-Shares are fitted to the families that may be seen. The intervals are from those too: one family in five is left out in
-turn, and the 5th and 95th percentiles of what the others' fit leaves of it are kept. Whether nine in ten of the
-families that were held out then lie within is a test, and not by construction.
+Shares are fitted to the families that may be seen, and the intervals are from those too (`intervals`).
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from benchmarks.fitting.intervals import intervals, left_out
 from benchmarks.fitting.kernel_shares import Array, Table, fit, shares, table
 from benchmarks.fitting.throughputs import FILES, Row, everything
+from weighbridge.analyses.time.step import SOME
 from weighbridge.devices import Efficiencies, Efficiency, load
 
 DISPATCH_S = 7e-6
 """The host's time for an operator: no row here waits for it, and it stays what it is elsewhere."""
 
-FOLDS = 5
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitted:
-    """A device's shares, and what they predict of its rows."""
+    """A device's shares, and what they predict of its rows, and which of them are extrapolating."""
 
     device: str
     rows: tuple[Row, ...]
     predicted: tuple[float, ...]
+    extrapolating: tuple[bool, ...]
     efficiencies: Efficiencies
     constants: int
 
@@ -52,8 +49,8 @@ def fit_rows(key: str, rows: tuple[Row, ...]) -> Fitted | None:
     classes = shares(found, values, seen)
     hidden = np.array([_host_s(row) for row in covered])
     predicted = np.maximum(found.predicted(values), hidden)
-    intervals = _intervals(covered, found, seen, hidden)
-    lows, highs = zip(*intervals.values(), strict=True)
+    ends = _intervals(covered, found, seen, hidden)
+    lows, highs = zip(*ends.values(), strict=True)
     launch, overlap, cached = np.exp(values[-3:])
     efficiencies = Efficiencies(
         default=_typical(classes, float(launch)),
@@ -64,12 +61,13 @@ def fit_rows(key: str, rows: tuple[Row, ...]) -> Fitted | None:
         classes=classes,
         overlap=float(1 + overlap),
         cached=float(cached),
-        intervals=intervals,
+        intervals=ends,
     )
     return Fitted(
         device=key,
         rows=covered,
         predicted=tuple(map(float, predicted)),
+        extrapolating=tuple(map(bool, found.outside(values, seen) > SOME)),
         efficiencies=efficiencies,
         constants=2 * len(classes) + 3,
     )
@@ -83,39 +81,15 @@ def _host_s(row: Row) -> float:
 def _intervals(
     rows: Sequence[Row], found: Table, seen: Array, hidden: Array
 ) -> dict[str, tuple[float, float]]:
-    """The 5th and 95th percentiles of time over prediction, by the sort of step, of families left out in turn.
-
-    A network that is asked about is mostly of another family, so each family counts once, however many rows it has.
-    """
-    fold = np.array([_fold(row.family) for row in rows])
-    ratio = np.zeros(len(rows))
-    for left_out in range(FOLDS):
-        values = fit(found, seen & (fold != left_out))
+    """Between how many times its prediction a step takes, by the sort of step."""
+    networks = [row.network for row in rows]
+    ratio, outside = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool)
+    for here, others in left_out(networks, seen):
+        values = fit(found, others)
         predicted = np.maximum(found.predicted(values), hidden)
-        here = seen & (fold == left_out)
         ratio[here] = found.seconds[here] / predicted[here]
-    sorts = np.array([row.file.sort for row in rows])
-    sizes = Counter((row.file.sort, row.family) for row in rows)
-    weight = np.array([1 / sizes[row.file.sort, row.family] for row in rows])
-    return {
-        str(sort): (
-            _percentile(ratio[here], weight[here], 0.05),
-            _percentile(ratio[here], weight[here], 0.95),
-        )
-        for sort in dict.fromkeys(sorts)
-        if (here := seen & (sorts == sort)).any()
-    }
-
-
-def _percentile(values: Array, weights: Array, share: float) -> float:
-    """The value that this share of the weights lies below."""
-    order = np.argsort(values)
-    below = np.cumsum(weights[order]) - weights[order] / 2
-    return float(np.interp(share * weights.sum(), below, values[order]))
-
-
-def _fold(family: str) -> int:
-    return hashlib.sha256(f"fold {family}".encode()).digest()[0] % FOLDS
+        outside[here] = (found.outside(values, others) > SOME)[here]
+    return intervals(ratio, networks, [row.file.sort for row in rows], outside, seen)
 
 
 def _typical(classes: Mapping[tuple[str, str], Efficiency], launch_s: float) -> Efficiency:

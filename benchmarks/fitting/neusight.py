@@ -113,7 +113,7 @@ def fit(rows: Sequence[Timed]) -> Efficiencies:
     bandwidth = moved.get("elementwise", 0.8)
     classes = {
         (str(kind), "forward"): Efficiency(
-            compute=1.0, bandwidth=round(share, 3), launch_s=LAUNCH_S
+            compute=1.0, bandwidth=round(share, 3), launch_s=LAUNCH_S, **_sizes(by_kind[kind])
         )
         for kind, share in moved.items()
     }
@@ -123,6 +123,7 @@ def fit(rows: Sequence[Timed]) -> Efficiencies:
                 compute=round(_compute(by_kind[kind], bandwidth), 3),
                 bandwidth=bandwidth,
                 launch_s=LAUNCH_S,
+                **_sizes(by_kind[kind]),
             )
     low, high = STEPS
     return Efficiencies(
@@ -133,6 +134,12 @@ def fit(rows: Sequence[Timed]) -> Efficiencies:
         basis=BASIS[rows[0].sample.kernel.dtype],
         classes=classes,
     )
+
+
+def _sizes(rows: Sequence[Timed]) -> dict[str, float]:
+    """From and to what size kernels were timed."""
+    found = [row.sample.kernel.size for row in rows]
+    return {"least": min(found), "most": max(found)}
 
 
 def _bandwidth(rows: Sequence[Timed]) -> float:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+from benchmarks.fitting.sizes import Numbers, sizes
 
 LARGE = 0.15
 """From about this logarithm on, an error counts as itself and no longer as its square."""
@@ -40,12 +40,31 @@ class Term:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steps:
-    """Measured steps: of kernel i, `step[i]` is the step that it is part of."""
+    """Measured steps: of kernel i, `step[i]` is the step that it is part of, `kind[i]` its class, one of `kinds`."""
 
     step: NDArray[np.int64]
     seconds: Numbers
     terms: Sequence[Term]
     overlaps: bool
+    kind: NDArray[np.int64]
+    size: Numbers
+    kinds: int
+
+    def sizes(self, logs: Numbers, used: NDArray[np.bool_]) -> Numbers:
+        """From and to what size the kernels of the steps that are `used` are, by class."""
+        here = used[self.step]
+        return sizes(self.kind[here], self.size[here], self._parts(logs)[here], self.kinds)
+
+    def outside(self, logs: Numbers, used: NDArray[np.bool_]) -> Numbers:
+        """The share of each step's seconds in kernels of other sizes than the steps that are `used` have."""
+        least, most = self.sizes(logs, used)[self.kind].T
+        beyond = (self.size < least) | (self.size > most)
+        return np.bincount(self.step, self._parts(logs) * beyond, len(self.seconds))
+
+    def _parts(self, logs: Numbers) -> Numbers:
+        """The share of its step's seconds that each kernel takes."""
+        kernels, _ = self._kernels(logs)
+        return kernels / np.bincount(self.step, kernels, len(self.seconds))[self.step]
 
     def predicted(self, logs: Numbers) -> Numbers:
         """Seconds of each step, with the numbers that are fitted given as logarithms."""
@@ -85,8 +104,8 @@ class Steps:
         off = np.log(self.predicted(logs) / self.seconds)[used] / LARGE
         return float(2 * np.sum(np.sqrt(1 + off**2) - 1) + np.sum((logs - usual) ** 2 * weight))
 
-    def _with_slopes(self, logs: Numbers) -> tuple[Numbers, Numbers]:
-        """Seconds of each step, and by how much they grow with each logarithm."""
+    def _kernels(self, logs: Numbers) -> tuple[Numbers, list[Numbers]]:
+        """Seconds of each kernel, and by how much they grow with each logarithm, at the kernels of its term."""
         parts = {side: np.zeros(len(self.step)) for side in ("compute", "memory", "beside")}
         shares = []
         for term, log in zip(self.terms, logs, strict=True):
@@ -97,10 +116,18 @@ class Steps:
         counts = {"beside": np.ones(len(self.step), dtype=bool)}
         counts["compute"] = computing if self.overlaps else counts["beside"]
         counts["memory"] = ~computing if self.overlaps else counts["beside"]
-        total = sum(parts[side] * counts[side] for side in parts)
+        total = sum((parts[side] * counts[side] for side in parts), np.zeros(len(self.step)))
+        counted = [
+            seconds * counts[term.side][term.kernels]
+            for term, seconds in zip(self.terms, shares, strict=True)
+        ]
+        return total, counted
+
+    def _with_slopes(self, logs: Numbers) -> tuple[Numbers, Numbers]:
+        """Seconds of each step, and by how much they grow with each logarithm."""
+        kernels, counted = self._kernels(logs)
         number = len(self.seconds)
         slopes = np.empty((number, len(self.terms)))
-        for place, (term, seconds) in enumerate(zip(self.terms, shares, strict=True)):
-            counted = seconds * counts[term.side][term.kernels]
-            slopes[:, place] = np.bincount(self.step[term.kernels], counted, number)
-        return np.bincount(self.step, total, number), slopes
+        for place, (term, seconds) in enumerate(zip(self.terms, counted, strict=True)):
+            slopes[:, place] = np.bincount(self.step[term.kernels], seconds, number)
+        return np.bincount(self.step, kernels, number), slopes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
 from pathlib import Path
 
 from weighbridge.devices import Efficiencies, Efficiency, load
@@ -33,17 +32,14 @@ def _lines(found: Efficiencies, classes: str) -> list[str]:
         f'basis = "{found.basis}"',
         f"default = {{ {', '.join(_shares(found.default))} }}",
     ]
-    if found.overlap != inf:
-        lines.append(f"overlap = {found.overlap:.3g}")
-    if found.beyond_cache is not None:
-        lines.append(f"beyond_cache = {found.beyond_cache:.3g}")
-    if found.cached:
-        lines.append(f"cached = {found.cached:.3g}")
-    if found.intervals:
-        ends = (
-            f'"{sort}" = [{low:.3g}, {high:.3g}]' for sort, (low, high) in found.intervals.items()
-        )
-        lines.append(f"intervals = {{ {', '.join(ends)} }}")
+    ends = (f'"{sort}" = [{low:.3g}, {high:.3g}]' for sort, (low, high) in found.intervals.items())
+    between = ", ".join(ends)
+    lines += [
+        f"overlap = {found.overlap:.3g}",
+        f"cached = {found.cached:.3g}",
+        *([] if found.beyond_cache is None else [f"beyond_cache = {found.beyond_cache:.3g}"]),
+        f"intervals = {{ {between} }}" if between else "intervals = {}",
+    ]
     for (kind, part), share in sorted(found.classes.items()):
         lines += [
             "",
@@ -51,6 +47,7 @@ def _lines(found: Efficiencies, classes: str) -> list[str]:
             f'kind = "{kind}"',
             f'part = "{part}"',
             *_shares(share),
+            f"sizes = [{share.least:.3g}, {share.most:.3g}]",
         ]
     return lines
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchmarks.fitting.compiled import FILES, File, Fit, Row, fit, perfect, rows
+from benchmarks.fitting.compiled import FILES, SORT, File, Fit, Row, fit, perfect, rows
 from benchmarks.fitting.split import family, held_out
 from benchmarks.truth.tables import Errors, Sheet, percent
 from weighbridge.devices import load
@@ -24,7 +24,7 @@ def sheet(only: str) -> Sheet | None:
         lines, tested = _of(file, found)
         table += lines
         errors += tested
-        notes += ["", *_worst(file, found)]
+        notes += ["", *_worst(file, found), "", _intervals(file, found)]
     return Sheet(
         heading="Compiled networks beside their published times",
         sentences=SENTENCES,
@@ -120,6 +120,29 @@ def _scaled(
     return [float(value) for value in have @ numbers]
 
 
+def _intervals(file: File, found: Fit) -> str:
+    """How many of the rows that were not seen lie in their interval."""
+    inside: dict[bool, list[bool]] = {True: [], False: []}
+    errors: dict[bool, list[float]] = {True: [], False: []}
+    for row, predicted, extrapolating in zip(
+        found.rows, found.predicted, found.extrapolating, strict=True
+    ):
+        if held_out(row.network):
+            low, high = found.efficiencies.interval(SORT, extrapolating=extrapolating)
+            inside[extrapolating].append(low <= row.seconds / predicted <= high)
+            errors[extrapolating].append(predicted / row.seconds - 1)
+    both = [*inside[True], *inside[False]]
+    return (
+        f"{load(file.card).name}, in the 90 % interval: {percent(sum(both) / len(both))} of the rows above that were not fitted; "
+        + "; ".join(
+            f"of those {name} {percent(sum(inside[which]) / len(inside[which]))} ({Errors(values=errors[which]).text})"
+            for name, which in (("that are extrapolating", True), ("that are not", False))
+            if inside[which]
+        )
+        + "."
+    )
+
+
 def _worst(file: File, found: Fit) -> list[str]:
     """The held-out families that are furthest off."""
     by: dict[str, list[float]] = {}
@@ -136,6 +159,8 @@ SENTENCES = (
     "timm's published times of inference under torch.compile: an RTX 4090 under automatic mixed precision and a laptop's CPU",
     "in float32 with one image at a time, PyTorch 2.4. Every network is traced and lowered to the kernels that inductor",
     "makes of it (`weighbridge.analyses.time.fusion`); the shares of peaks of a few groups of classes are fitted to two",
-    "families of three, and the others tested. Baselines are fitted to and tested on the same rows.",
+    "families of three, and the others tested. Baselines are fitted to and tested on the same rows. Intervals are from the",
+    "families that were fitted, one in five left out in turn (`benchmarks.fitting.intervals`); a step is extrapolating that has",
+    "more than a twentieth of its time in kernels of sizes that were not among those fitted.",
     "`python -m benchmarks truth compiled`.",
 )

@@ -43,7 +43,7 @@ def sheet(only: str) -> Sheet | None:
         off = found / measured - 1
         errors += list(map(float, off))
         table.append(
-            _line(file, "weighbridge", off, _ranks(found, measured, rows), _held(fitted, file, off))
+            _line(file, "weighbridge", off, _ranks(found, measured, rows), _held(fitted, places))
         )
         for name, predicted in _baselines(fitted, file, rows):
             table.append(
@@ -80,10 +80,17 @@ def _line(file: File, name: str, off: Array, rank: float, held: str) -> tuple[st
     )  # fmt: skip
 
 
-def _held(fitted: Fitted, file: File, off: Array) -> str:
-    low, high = fitted.efficiencies.interval(file.sort)
-    ratio = 1 / (1 + off)
-    return percent(float(((ratio >= low) & (ratio <= high)).mean()))
+def _held(fitted: Fitted, places: Sequence[int]) -> str:
+    """How many of the rows lie in their interval."""
+    return percent(float(np.mean([_inside(fitted, place) for place in places])))
+
+
+def _inside(fitted: Fitted, place: int) -> bool:
+    row = fitted.rows[place]
+    low, high = fitted.efficiencies.interval(
+        row.file.sort, extrapolating=fitted.extrapolating[place]
+    )
+    return low <= row.seconds / fitted.predicted[place] <= high
 
 
 def _ranks(predicted: Array, measured: Array, rows: Sequence[Row]) -> float:
@@ -161,6 +168,12 @@ def _notes(fits: Sequence[Fitted], only: str) -> Iterator[str]:
             f"- {load(fitted.device).name}: {fitted.constants} constants for {len(fitted.rows):,} rows, of which "
             f"{sum(not row.held_out for row in fitted.rows):,} were fitted to; overlap {share.overlap:.2f}, gain of the last cache {share.cached:.2f}."
         )
+        places = [place for place, row in enumerate(fitted.rows) if row.held_out]
+        for name, which in (("extrapolating", True), ("others", False)):
+            some = [place for place in places if fitted.extrapolating[place] == which]
+            if some:
+                off = [fitted.predicted[place] / fitted.rows[place].seconds - 1 for place in some]
+                yield f"  - {name}: {Errors(values=off).text}; in the interval {_held(fitted, some)}."
     for file in FILES:
         rows = [row for row in everything() if row.file == file]
         missing = [row.network for row in rows if row.step is None]

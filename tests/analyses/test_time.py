@@ -202,6 +202,43 @@ def test_phases_and_operators_share_the_time_of_the_step():
     assert set(step.extrapolating) == set(step.by_class)
 
 
+# (Input)(100)->(FC)200: 20,000 multiply-accumulates a sample, in float32 at 100e9 a second 0.4 us, and in memory 200 * 4 bytes
+# of result, 100 * 4 of input and 200 * 101 * 4 of weights at 10e9 a second: 8.2 us at batch 1
+def fully_connected(batch, *, least=0.0, most=float("inf"), line="(Input)(100)->(FC)200"):
+    share = Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0, least=least, most=most)
+    known = replace(
+        PERFECT,
+        classes={("matmul", "forward"): share, ("elementwise", "forward"): PERFECT.default},
+        intervals={"extrapolating": (0.5, 3.0)},
+    )
+    return step_time(weigh(line, batch=batch, backend="cuda").program, clock(efficiencies=known))
+
+
+def test_a_step_of_sizes_that_were_not_measured_says_so():
+    for batch, named in ((1, ("smaller matmul",)), (2, ()), (5, ()), (6, ("larger matmul",))):
+        step = fully_connected(batch, least=40_000, most=100_000)
+        assert step.extrapolating == named
+        ends = (0.5, 3.0) if named else (0.9, 1.2)
+        assert (step.seconds.low, step.seconds.high) == pytest.approx(
+            tuple(step.seconds.value * end for end in ends)
+        )
+
+
+def test_a_few_kernels_of_other_sizes_do_not_make_a_step_extrapolating():
+    # a second layer of 10 x 200 takes 0.8 KB + 0.04 KB + 8 KB, a tenth of the first; one of 1 x 200 a hundredth
+    for features, named in ((10, ("smaller matmul",)), (1, ())):
+        step = fully_connected(1, least=10_000, line=f"(Input)(100)->(FC)200->(FC){features}")
+        assert step.extrapolating == named
+
+
+def test_classes_and_sizes_are_named_by_their_time():
+    line = "(Input)(100)->(FC)200->(Softmax)"
+    step = fully_connected(1, most=10_000, line=line)
+    assert step.extrapolating == ("larger matmul", "softmax")
+    # no kernel of the class was measured, whatever its file says of it
+    assert fully_connected(1, least=float("inf"), most=0.0).extrapolating == ("matmul",)
+
+
 def test_products_of_few_rows_reach_less():
     few = replace(
         PERFECT,

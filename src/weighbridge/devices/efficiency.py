@@ -17,17 +17,25 @@ class Efficiency:
     """What one class of kernels reaches: shares of the peak rate and of the peak bandwidth, 0 to 1.
 
     `launch_s` is the device's own time for a kernel, however small. A matrix product of `half_rows` rows reaches
-    half of the rate, one of many all of it.
+    half of the rate, one of many all of it. The kernels that told so were of sizes (`Kernel.size`) from `least` to `most`, which
+    is 0 where there were none.
+    `borrowed` says that they ran on another device.
     """
 
     compute: float
     bandwidth: float
     launch_s: float
     half_rows: float = 0.0
+    least: float = 0.0
+    most: float = inf
+    borrowed: bool = False
 
 
 WIDER = (0.1, 0.15)
 """By what share the ends of an interval move out where all of a device's shares are another's."""
+
+EXTRAPOLATING = "extrapolating"
+"""The sort of a step of which much lies outside of what was measured (`Efficiencies.intervals`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +45,8 @@ class Efficiencies:
     `default` is of classes that were not fitted, which `fitted` tells apart; convolutions whose images have their channels
     last are classes of their own, by `CHANNELS_LAST` behind the name. `dispatch_s` is the host's time for one operator of
     an eager program. A step was measured to take between `low` and `high` times its prediction, in 90 of
-    100 cases that were not used in fitting, and `intervals` says so of steps of one sort ('training, channels-last'); `basis`
-    says in one sentence what that rests on. `borrowed` are the classes whose shares were taken over from another device,
-    which widens that.
+    100 cases that were not used in fitting, and `intervals` says so of steps of one sort ('training, channels-last'), and of those
+    that are `EXTRAPOLATING`; `basis` says in one sentence what that rests on.
 
     A kernel's arithmetic and its traffic overlap, and not wholly where both take long: together they take
     (compute^p + memory^p)^(1/p), p being `overlap`; endless, the longer hides the other. What fits into the
@@ -56,7 +63,6 @@ class Efficiencies:
     overlap: float = inf
     cached: float = 0.0
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    borrowed: frozenset[str] = frozenset()
     beyond_cache: float | None = None
     compiled: Efficiencies | None = None
 
@@ -69,12 +75,17 @@ class Efficiencies:
         found = self.classes.get((kind, part)) or self.classes.get((kind, "forward"))
         return found or self.default
 
-    def interval(self, sort: str, borrowed: float = 0.0) -> tuple[float, float]:
+    def interval(
+        self, sort: str, *, borrowed: float = 0.0, extrapolating: bool = False
+    ) -> tuple[float, float]:
         """Between how many times its prediction a step of that sort lies in nine cases of ten.
 
-        `borrowed` is the share of its time that it spends in borrowed classes.
+        `borrowed` is the share of its time that it spends in kernels whose shares are another device's.
         """
         low, high = self.intervals.get(sort, (self.low, self.high))
+        if extrapolating:
+            outside_low, outside_high = self.intervals.get(EXTRAPOLATING, (low, high))
+            low, high = min(low, outside_low), max(high, outside_high)
         lower, higher = WIDER
         return low * (1 - lower * borrowed), high * (1 + higher * borrowed)
 

@@ -10,10 +10,10 @@
     cached = 0.6                        # (`Efficiencies`)
     beyond_cache = 0.2                  # share of the bandwidth at which a kernel's bytes beyond half the last cache add
 
-    [intervals]                         # low and high of steps of one sort
-    "training, channels-last" = [0.9, 1.2]
-
     default = { compute = 0.6, bandwidth = 0.9, launch_s = 3e-6 }      # of classes that were not measured
+
+    [intervals]                         # low and high of steps of one sort, and of those that are extrapolating
+    "training, channels-last" = [0.9, 1.2]
 
     [[classes]]
     kind = "norm"                       # a class of kernels, and which way
@@ -22,6 +22,7 @@
     bandwidth = 0.9
     launch_s = 3e-6
     half_rows = 44                      # of a product: with so many rows it reaches half of that (0, if left out)
+    sizes = [3e7, 4e9]                  # from and to what size such kernels were measured (`Kernel.size`)
 
     [compiled]                          # the same of programs that were compiled; a file has either or both
 """
@@ -69,17 +70,20 @@ def fitted(table: Mapping[str, Any]) -> Efficiencies:
         high=table["high"],
         basis=table["basis"],
         classes={(entry["kind"], entry["part"]): _efficiency(entry) for entry in table["classes"]},
-        overlap=table.get("overlap", inf),
-        cached=table.get("cached", 0.0),
+        overlap=table["overlap"],
+        cached=table["cached"],
         beyond_cache=table.get("beyond_cache"),
-        intervals={sort: (low, high) for sort, (low, high) in table.get("intervals", {}).items()},
+        intervals={sort: (low, high) for sort, (low, high) in table["intervals"].items()},
     )
 
 
 def _efficiency(table: Mapping[str, Any]) -> Efficiency:
+    least, most = table.get("sizes", (0.0, inf))
     return Efficiency(
         compute=table["compute"],
         bandwidth=table["bandwidth"],
         launch_s=table["launch_s"],
         half_rows=table.get("half_rows", 0.0),
+        least=least,
+        most=most,
     )

@@ -19,6 +19,9 @@ from .efficiency import UNMEASURED, Efficiencies, Efficiency
 from .measured import measured, measured_compiled
 from .sustained import PRODUCTS
 
+Class = tuple[str, str]
+"""A class of kernels and which way, as `Efficiencies` tells them apart."""
+
 GENERATIONS = {
     "maxwell": 0,
     "pascal": 1,
@@ -64,7 +67,7 @@ def efficiencies(device: Device) -> Efficiencies:
             compiled,
             dispatch_s=UNMEASURED.dispatch_s,
             basis=f"{compiled.basis}, which eager steps take over; interval widened",
-            borrowed=frozenset(kind for kind, _ in compiled.classes),
+            classes=_borrowed(compiled.classes),
         )
     return replace(eager, compiled=compiled)
 
@@ -78,16 +81,15 @@ def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencie
         if key != device.key and load(key).backend == device.backend
     }
     order = sorted(others, key=lambda key: distance(device, load(key), others[key]))
-    classes: dict[tuple[str, str], Efficiency] = {}
-    givers: dict[tuple[str, str], str] = {}
+    classes: dict[Class, Efficiency] = {}
+    givers: dict[Class, str] = {}
     for key in reversed(order):
         found = _carried(others[key].classes, load(key), device)
         classes |= found
         givers |= dict.fromkeys(found, key)
     if own is not None:
         missing = {at: share for at, share in classes.items() if not own.fitted(at[0])}
-        borrowed = frozenset(kind for kind, _ in missing)
-        return replace(own, classes={**missing, **own.classes}, borrowed=borrowed)
+        return replace(own, classes={**_borrowed(missing), **own.classes})
     if not order:
         return UNMEASURED
     given = list(givers.values())
@@ -95,14 +97,17 @@ def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencie
     return replace(
         others[max(order, key=given.count)],  # what is no class's is that of most classes
         basis=f"scaled from {names}, as {device.name} was not measured; interval widened",
-        classes=classes,
-        borrowed=frozenset(kind for kind, _ in classes),
+        classes=_borrowed(classes),
     )
 
 
+def _borrowed(classes: Mapping[Class, Efficiency]) -> dict[Class, Efficiency]:
+    return {at: replace(share, borrowed=True) for at, share in classes.items()}
+
+
 def _carried(
-    classes: Mapping[tuple[str, str], Efficiency], other: Device, device: Device
-) -> dict[tuple[str, str], Efficiency]:
+    classes: Mapping[Class, Efficiency], other: Device, device: Device
+) -> dict[Class, Efficiency]:
     """The classes of another device as they are expected on this one."""
     alike = other.compute_capability == device.compute_capability
     alike = alike or _memory(other) == _memory(device) == "unchecked"

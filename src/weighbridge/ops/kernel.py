@@ -151,6 +151,11 @@ class Kernel:
         return self.read_bytes + self.write_bytes
 
     @property
+    def size(self) -> int:
+        """What its time grows with: the multiply-accumulates of a contraction, the bytes that another moves."""
+        return self.macs if self.kind in CONTRACTIONS else self.traffic_bytes
+
+    @property
     def flop_per_byte(self) -> float:
         """Arithmetic intensity; infinite for what moves nothing."""
         return self.flops / self.traffic_bytes if self.traffic_bytes else float("inf")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from ..analyses.time.outsized import Outsized
-from ..analyses.time.step import Limit, StepTime, Untimed
+from ..analyses.time.step import LARGER, SMALLER, Limit, StepTime, Untimed
 from ..analyses.weighing import Json
 from ..devices import Device
 from ..units import count, duration, durations, integer, plural, whole_percent
@@ -94,9 +94,17 @@ def rests_on(basis: str, rated: Device, asked: Device, extrapolating: Sequence[s
     parts = [basis]
     if rated.key != asked.key:
         parts.append(f"rates of {rated.name}")
+    for beyond, said in _BEYOND.items():
+        named = [name.removeprefix(beyond) for name in extrapolating if name.startswith(beyond)]
+        if named:
+            parts.append(f"extrapolating {said}{listed(named)}")
+        extrapolating = [name for name in extrapolating if not name.startswith(beyond)]
     if extrapolating:
         parts.append(f"extrapolating: {listed(extrapolating)}")
     return "; ".join(parts)
+
+
+_BEYOND = {SMALLER: "to smaller kernels: ", LARGER: "to larger kernels: "}
 
 
 def waiting(found: Outsized, batch: int) -> str:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import Literal, TypeVar
 
 from ...calibration import operator_of
-from ...devices import Device
+from ...devices import Device, Efficiency
 from ...errors import UsageError
 from ...ops import rule_of
 from ...ops.kernel import Kernel
@@ -26,6 +26,14 @@ Key = TypeVar("Key", bound=str)
 
 Limit = Bound | Literal["host"]
 """What time goes to: the longest of what a kernel takes, or the host, which hands operators out."""
+
+
+SMALLER, LARGER = "smaller ", "larger "
+"""What is said of a class of kernels that was measured at other sizes."""
+
+SOME = 0.05
+"""The share of a step's seconds outside of what was measured from which on it is extrapolating. timm's steps of families
+not seen lie in their interval in 92 cases of 100 below it, and in 68 above (RTX 4090 and 3090), whose interval is wider."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +98,14 @@ class StepTime:
         workload = self.program.workload
         compiled = ", compiled" if workload.compiled else ""
         sort = f"{workload.mode}, {workload.layout}{compiled}"
-        borrowed = sum(seconds for kind, seconds in self.by_class.items() if kind in found.borrowed)
-        low, high = found.interval(sort, borrowed / self.device_s if self.device_s else 0.0)
+        borrowed = sum(
+            timed.time.seconds for timed in self.kernels if self._share(timed.time.kernel).borrowed
+        )
+        low, high = found.interval(
+            sort,
+            borrowed=borrowed / self.device_s if self.device_s else 0.0,
+            extrapolating=self._outside_s > SOME * self.device_s,
+        )
         return Estimate(value=value, low=value * low, high=value * high, basis=found.basis)
 
     @property
@@ -175,10 +189,44 @@ class StepTime:
                 found[place] += host / len(handed) / len(group)
         return found
 
-    @property
+    @cached_property
     def extrapolating(self) -> tuple[str, ...]:
-        """Classes of kernels that take time here and were not among those that were measured, slowest first."""
-        return tuple(kind for kind in self.by_class if not self.clock.efficiencies.fitted(kind))
+        """What lies outside of what was measured, slowest first: classes of kernels ('update'), and sizes of them.
+
+        Sizes ('larger attention') are named where more than `SOME` of the step lies outside.
+        """
+        much = self._outside_s > SOME * self.device_s
+        return tuple(
+            name for name in self._outside if much or not name.startswith((SMALLER, LARGER))
+        )
+
+    @property
+    def _outside_s(self) -> float:
+        """The seconds of all kernels that lie outside of what was measured."""
+        return sum(self._outside.values())
+
+    @cached_property
+    def _outside(self) -> Mapping[str, float]:
+        """The seconds of kernels that lie outside of what was measured, by how, most first."""
+        return _summed(
+            (name, timed.time.seconds)
+            for timed in self.kernels
+            if (name := self._beyond(timed.time.kernel)) is not None
+        )
+
+    def _beyond(self, kernel: Kernel) -> str | None:
+        """How a kernel lies outside of what was measured; None if it does not."""
+        share = self._share(kernel)
+        if not self.clock.efficiencies.fitted(kernel.kind) or not share.most:
+            return kernel.kind
+        if kernel.size < share.least:
+            return f"{SMALLER}{kernel.kind}"
+        return f"{LARGER}{kernel.kind}" if kernel.size > share.most else None
+
+    def _share(self, kernel: Kernel) -> Efficiency:
+        return self.clock.efficiencies.of(
+            kernel.kind, kernel.part, channels_last=kernel.channels_last
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

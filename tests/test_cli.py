@@ -231,6 +231,10 @@ def test_a_comparison_is_written(tmp_path):
     path = tmp_path / "c.html"
     assert weigh("compare", "lenet5", "vgg11", "-o", str(path)).exit_code == 0
     assert path.read_text(encoding="utf-8").startswith("<!doctype html>")
+    table = tmp_path / "t.html"
+    assert weigh("compare", "lenet5", "vgg11", "--by", "map", "-o", str(table)).exit_code == 0
+    assert "<script" not in table.read_text(encoding="utf-8")
+    assert "~" in weigh("compare", "lenet5", "--on", "rtx-4090").stdout
 
 
 # -- what is refused -----------------------------------------------------------------------------

@@ -536,7 +536,7 @@ def test_a_share_sums_in_totals():
 def compared(network: str, depth: int, params: int, macs: int) -> Compared:
     return Compared(
         network=network, source="", batch=1, depth=depth, params=params, macs=macs,
-        activation_bytes=0, weights_bytes=0,
+        activation_bytes=0, weights_bytes=0, peak_bytes=0,
     )  # fmt: skip
 
 

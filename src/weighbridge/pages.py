@@ -40,7 +40,7 @@ def render(
     asked = Asked(
         name=network.given or weighing.program.network,
         inputs_given=network.inputs_given,
-        rest=" ".join(_rest(weighing)),
+        rest=" ".join(rest(weighing)),
         devices=() if settings else _offered(weighing, rooms),
         placed=bool(rooms) and not settings,
         said=said if settings else (),
@@ -111,7 +111,7 @@ def _formulas(weighing: Weighing, network: Network, lattice: Lattice | None) -> 
     }
 
 
-def _rest(weighing: Weighing) -> Iterator[str]:
+def rest(weighing: Weighing) -> Iterator[str]:
     """What the command is given beside what the knobs set."""
     workload = weighing.program.workload
     if weighing.convention != "macs":

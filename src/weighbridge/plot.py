@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Literal, Unpack, final
 from . import frontends
 from .analyses.growth import Axis, Growth
 from .analyses.growth import growth as grown
-from .analyses.standing import MEASURES, Measure, Standing, standing
+from .analyses.pareto import MEASURES, Measure
+from .analyses.standing import Standing, standing
 from .analyses.time.step import Estimate, step_time
 from .analyses.weighing import Json, Weighing
 from .api import Report, weigh

@@ -47,6 +47,13 @@ class InputSpec:
     dtype: str | None = None
     name: str | None = None
 
+    @property
+    def text(self) -> str:
+        """As `--input` takes it: 'ids=128:int64'."""
+        name = f"{self.name}=" if self.name else ""
+        dtype = f":{self.dtype}" if self.dtype else ""
+        return f"{name}{','.join(map(str, self.shape))}{dtype}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Optimizer:

@@ -7,16 +7,34 @@ pairs; here the pairs are looked for among the networks, and among the modules o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, permutations
 
+from ..workload import Workload
+from .alignment import Aligned, by_map, by_path
+from .pareto import Measure, unbeaten
+from .run import Accuracy
+from .time.step import Estimate
 from .weighing import Weighing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How long a step takes on a device; `seconds` is None where nobody can say, and `why` says why not."""
+
+    device: str
+    seconds: Estimate | None = None
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Compared:
-    """One network. `depth` counts weight layers along the longest path; `macs` are of a forward pass."""
+    """One network. `depth` counts weight layers along the longest path; `macs` are of a forward pass.
+
+    `paces` are a step's time on each of the devices, `accuracy` what it was published to reach at its own input size.
+    """
 
     network: str
     source: str
@@ -26,6 +44,14 @@ class Compared:
     macs: int
     activation_bytes: int
     weights_bytes: int
+    peak_bytes: int
+    paces: tuple[Pace, ...] = ()
+    accuracy: Accuracy | None = None
+
+    @property
+    def top1(self) -> float | None:
+        """The share of images that it was published to name right."""
+        return None if self.accuracy is None else self.accuracy.top1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,24 +90,67 @@ class LargerIsCheaper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """The networks in the order in which they were given, their modules, and the pairs found."""
+class Costed:
+    """A network by one measure: its `cost`, between what that lies where it is a prediction, and whether no other
+    network beats it in both cost and accuracy."""
 
+    network: Compared
+    cost: float
+    between: Estimate | None
+    unbeaten: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tradeoff:
+    """Accuracy against cost by one measure, of the networks of which both are known; `device` is the time's."""
+
+    measure: Measure
+    device: str
+    networks: tuple[Costed, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The networks in the order in which they were given, their modules, and the pairs found.
+
+    `workload` is the first network's; the others' differ by their inputs alone. `paths` and `maps` are where the networks
+    align: in modules of one path, and in maps of one size.
+    """
+
+    workload: Workload
     networks: tuple[Compared, ...]
     parts: tuple[Part, ...]
+    paths: Aligned
+    maps: Aligned
+    tradeoffs: tuple[Tradeoff, ...]
     deeper: DeeperIsLighter | None
     larger: LargerIsCheaper | None
     larger_parts: tuple[LargerIsCheaper, ...]
 
 
-def compare(weighings: Sequence[Weighing], *, depth: int = 1) -> Comparison:
-    """The networks side by side; modules are those at `depth`."""
-    networks = tuple(map(_compared, weighings))
+def compare(
+    weighings: Sequence[Weighing],
+    *,
+    depth: int = 1,
+    paces: Sequence[tuple[Pace, ...]] = (),
+    accuracies: Sequence[Accuracy | None] = (),
+) -> Comparison:
+    """The networks side by side; modules are those at `depth`, paces and accuracies one for each network."""
+    networks = tuple(
+        _compared(
+            weighing, paces[place] if paces else (), accuracies[place] if accuracies else None
+        )
+        for place, weighing in enumerate(weighings)
+    )
     parts = tuple(_parts(weighing, depth) for weighing in weighings)
     found = (larger_is_cheaper(group) for group in parts)
     return Comparison(
+        workload=weighings[0].program.workload,
         networks=networks,
         parts=tuple(part for group in parts for part in group),
+        paths=by_path(weighings),
+        maps=by_map(weighings),
+        tradeoffs=tuple(_tradeoffs(networks)),
         deeper=deeper_is_lighter(networks),
         larger=larger_network_is_cheaper(networks),
         larger_parts=tuple(pair for pair in found if pair is not None),
@@ -155,7 +224,51 @@ def larger_is_cheaper(parts: Iterable[Part]) -> LargerIsCheaper | None:
     return LargerIsCheaper(larger=larger, smaller=smaller)
 
 
-def _compared(weighing: Weighing) -> Compared:
+def _tradeoffs(networks: Sequence[Compared]) -> Iterator[Tradeoff]:
+    """By each measure: parameters, operations, memory, and the time on each device."""
+    yield _tradeoff(networks, "params", lambda one: one.params)
+    yield _tradeoff(networks, "macs", lambda one: one.macs)
+    yield _tradeoff(networks, "memory", lambda one: one.peak_bytes)
+    for place, pace in enumerate(networks[0].paces):
+        yield _tradeoff(networks, "time", partial(_seconds, place), device=pace.device)
+
+
+def _seconds(place: int, one: Compared) -> Estimate | None:
+    return one.paces[place].seconds
+
+
+def _tradeoff(
+    networks: Sequence[Compared],
+    measure: Measure,
+    cost: Callable[[Compared], int | Estimate | None],
+    device: str = "",
+) -> Tradeoff:
+    def plain(one: Compared) -> float | None:
+        found = cost(one)
+        return found.value if isinstance(found, Estimate) else found
+
+    best = unbeaten(networks, plain)
+    known = [
+        (one, spent, cost(one))
+        for one in networks
+        if one.top1 is not None and (spent := plain(one)) is not None
+    ]
+    return Tradeoff(
+        measure=measure,
+        device=device,
+        networks=tuple(
+            Costed(
+                network=one,
+                cost=spent,
+                between=found if isinstance(found, Estimate) else None,
+                unbeaten=any(one is other for other in best),
+            )
+            for one, spent, found in known
+        ),
+    )
+
+
+def _compared(weighing: Weighing, paces: tuple[Pace, ...], accuracy: Accuracy | None) -> Compared:
     return Compared(
         network=weighing.program.network,
         source=weighing.program.source,
@@ -165,6 +278,9 @@ def _compared(weighing: Weighing) -> Compared:
         macs=weighing.compute.forward.macs,
         activation_bytes=weighing.space.activation_bytes,
         weights_bytes=weighing.space.weights_bytes,
+        peak_bytes=weighing.memory.peak_bytes,
+        paces=paces,
+        accuracy=accuracy,
     )
 
 

@@ -9,14 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from .comparison import weight_layers
+from .pareto import Measure, unbeaten
 from .time.step import Estimate
 from .weighing import Weighing
-
-Measure = Literal["params", "macs", "memory", "time"]
-MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,19 +82,5 @@ def standing(
 
 
 def pareto(standings: Sequence[Standing], measure: Measure) -> tuple[Standing, ...]:
-    """The networks that no other beats: each costs more than the one before and reaches more.
-
-    Of two that cost the same, the one that reaches more; of two that are the same, the first.
-    """
-    known = [
-        (cost, -one.top1, place, one)
-        for place, one in enumerate(standings)
-        if one.top1 is not None and (cost := one.cost(measure)) is not None
-    ]
-    found: list[Standing] = []
-    best = float("inf")
-    for _, missed, _, one in sorted(known, key=lambda entry: entry[:3]):
-        if missed < best:
-            found.append(one)
-            best = missed
-    return tuple(found)
+    """The networks that no other beats by a measure, the cheapest first."""
+    return unbeaten(standings, lambda one: one.cost(measure))

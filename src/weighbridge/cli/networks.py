@@ -10,6 +10,7 @@ from .delivery import (
     check_output,
     check_views,
     deliver,
+    devices_of,
     hand_on,
     keywords,
     look_of,
@@ -23,13 +24,14 @@ from .options import (
     counting_options,
     device_options,
     output_options,
+    timed_options,
     workload_options,
 )
 
 if TYPE_CHECKING:
     from ..analyses.memory.timeline import Round
     from ..api import Choice, MemoryBy
-    from ..comparing import By
+    from ..reports.comparison import By
 
 
 @main.command(
@@ -107,11 +109,12 @@ def model(
 @main.command(short_help="Networks side by side, with ratios to the first.")
 @click.argument("models", nargs=-1, required=True, shell_complete=complete_model)
 @workload_options
+@timed_options
 @click.option(
     "--by",
-    type=click.Choice(("network", "module")),
+    type=click.Choice(("network", "module", "map", "path")),
     default="network",
-    help="A row each. [network]",
+    help="A row each: networks, their modules, or where they align: maps of one size, modules of one path. [network]",
 )
 @click.option(
     "--depth", type=click.IntRange(min=1), default=1, metavar="N", help="Level of modules. [1]"
@@ -119,6 +122,8 @@ def model(
 @output_options
 def compare(
     models: tuple[str, ...],
+    on: str | None,
+    here: bool,
     by: By,
     depth: int,
     as_json: bool,
@@ -128,18 +133,25 @@ def compare(
     inputs: tuple[str, ...],
     **settings: object,
 ) -> None:
-    """Networks side by side: depth, parameters, operations, activations, and ratios to the first.
+    """Networks side by side: depth, parameters, operations, memory, time, accuracy, and ratios to the first.
 
     \b
     Examples:
       weigh compare vgg16 googlenet resnet50 densenet121
+      weigh compare vgg16 resnet50 --on rtx-4090 -o compare.html
       weigh compare googlenet --by module
     """
     from ..comparing import compare as compare_models
 
     check_output(output, text_of="", as_json=as_json)
     with progress(", ".join(models)):
-        report = compare_models(models, read_inputs(inputs), depth=depth, **keywords(settings))
+        report = compare_models(
+            models,
+            read_inputs(inputs),
+            depth=depth,
+            on=devices_of(on, here),
+            **keywords(settings),
+        )
     if output is not None:
         report.save(output, by=by)
     elif as_json:

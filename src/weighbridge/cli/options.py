@@ -97,6 +97,18 @@ def device_options(command: Command) -> Command:
     return with_options(options, command)
 
 
+def timed_options(command: Command) -> Command:
+    """On which devices a step is timed."""
+    options = (
+        click.option(
+            "--on", metavar="DEVICE,...", shell_complete=complete_device,
+            help="How long does a step take? On rtx-4090, cpu, or several. All: weigh devices.",
+        ),
+        click.option("--here", is_flag=True, help="On this machine: its GPUs and its processor."),
+    )  # fmt: skip
+    return with_options(options, command)
+
+
 def counting_options(command: Command) -> Command:
     """How figures are totalled, and over what."""
     options = (

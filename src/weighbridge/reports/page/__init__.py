@@ -22,7 +22,7 @@ from ..layers import short_unit
 from ..sheet import Sheet, text
 
 MODULES = (
-    "units", "elements", "record", "step", "allocator", "resident", "reading", "modules", "exports",
+    "units", "elements", "saving", "record", "step", "allocator", "resident", "reading", "modules", "exports",
     "figures", "tree", "curve", "icicle", "knobs", "main",
 )  # fmt: skip
 """The modules of the page's program, each after those that it imports."""
@@ -39,15 +39,10 @@ def render(
     weighing: Weighing, record: Mapping[str, Json], *, verdicts: Sequence[str], sheet: Sheet
 ) -> str:
     """The page; `verdicts` and `sheet` are what it says before its program runs, and where none may."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
-    template = environment.from_string(_asset("page.html.j2"))
-    style, script = _asset("page.css"), program()
-    return template.render(
+    return document(
+        "page.html.j2",
+        MODULES,
+        record,
         network=weighing.program.network,
         origin=screen.title(weighing).partition("  ")[2],
         verdict=verdicts[0] if verdicts else "",
@@ -59,20 +54,40 @@ def render(
         unit=short_unit(weighing),
         coverage=screen.coverage(weighing),
         band=BAND,
+    )
+
+
+def document(
+    template: str, modules: Sequence[str], record: Mapping[str, Json], **said: object
+) -> str:
+    """A page of a template, which says what it is given, with the record and the modules that read it."""
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FunctionLoader(_asset),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    style, script = _asset("page.css"), program(modules)
+    return environment.get_template(template).render(
         style=Markup(style),
         style_hash=_hash(style),
         script=Markup(script),
         script_hash=_hash(script),
         record=Markup(_inert(record)),
+        **said,
     )
 
 
-def program() -> str:
+def program(modules: Sequence[str]) -> str:
     """The modules as one: a file cannot import from another when it is opened from a disk."""
-    *others, last = (_scoped(_asset(f"js/{name}.js")) for name in MODULES)
+    *others, last = (_scoped(_asset(f"js/{name}.js")) for name in modules)
     parts = [
         f"const ${name} = (() => {{\n{code}\nreturn {{ {', '.join(names)} }};\n}})();"
-        for name, (code, names) in zip(MODULES, others, strict=False)
+        for name, (code, names) in zip(modules, others, strict=False)
     ]
     return "\n".join((*parts, f"{{\n{last[0]}\n}}"))
 

@@ -104,7 +104,7 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
         "stays": [category for category in CATEGORIES if category in STAYS],
         "positions": entries,
         "refused": [
-            f"{' '.join(_options(one.workload)) or 'inference'}: {one.why}" for one in knobs.refused
+            f"{' '.join(options(one.workload)) or 'inference'}: {one.why}" for one in knobs.refused
         ],
         "devices": [_device(device) for device in asked.devices],
         "device": on(asked.devices[0]) if asked.placed else None,
@@ -130,7 +130,7 @@ def _entry(position: Position, texts: Texts) -> dict[str, Json]:
         "precision": precision,
         "optimizer": optimizer,
         "checkpointing": checkpointing,
-        "options": " ".join(_options(position.workload)),
+        "options": " ".join(options(position.workload)),
         "smallest": position.smallest,
         "largest": position.largest,
         "fixed": position.fixed,
@@ -243,7 +243,7 @@ def on(device: Device) -> str:
     return f"{device.key}:{size}" if device.key else size
 
 
-def _options(workload: Workload) -> Iterator[str]:
+def options(workload: Workload) -> Iterator[str]:
     """What the command is given for what the knobs set, the batch apart."""
     chosen = workload.optimizer
     if chosen is not None:

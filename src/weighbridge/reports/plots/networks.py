@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from ...analyses.standing import Measure, Standing, pareto
+from ...analyses.pareto import Measure
+from ...analyses.standing import Standing, pareto
 from ...analyses.weighing import Json
 from ...units import duration, unit
 from ..sheet import Cell, Column, Figure, Row, Sheet, Size

@@ -4,6 +4,7 @@
 
 import { part } from "./elements.js";
 import { sizeOf } from "./record.js";
+import { copy, save } from "./saving.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
@@ -73,7 +74,7 @@ export class Exports {
     for (const form of Object.keys(FORMS)) {
       part(`export-${form}`).addEventListener("click", () => this.#save(form));
     }
-    part("command-copy").addEventListener("click", () => this.#copy());
+    part("command-copy").addEventListener("click", () => void copy(part("command"), part("command-copied")));
   }
 
   /** The figures in one of the forms. @param {string} form @returns {string} */
@@ -83,23 +84,7 @@ export class Exports {
 
   /** @param {string} form */
   #save(form) {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([this.text(form)], { type: "text/plain" }));
-    link.download = `${this.head.network}.${form}`;
-    link.click();
-    URL.revokeObjectURL(link.href);
-  }
-
-  async #copy() {
-    const shown = part("command");
-    const done = part("command-copied");
-    try {
-      await navigator.clipboard.writeText(shown.textContent ?? "");
-      done.textContent = "copied";
-    } catch {
-      getSelection()?.selectAllChildren(shown);
-      done.textContent = "selected: copy it with the keyboard";
-    }
+    save(`${this.head.network}.${form}`, this.text(form));
   }
 
   /** @param {Reading} reading */

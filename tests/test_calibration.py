@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from weighbridge.analyses.time.clock import Clock
-from weighbridge.analyses.time.measured import Curve, Measured
+from weighbridge.analyses.time.measured import Curve, Measured, fitted
 from weighbridge.analyses.time.step import step_time
 from weighbridge.api import weigh
 from weighbridge.calibration import (
@@ -17,6 +17,7 @@ from weighbridge.calibration import (
     Conditions,
     Overheads,
     Point,
+    Setting,
     operator_of,
     path,
     read,
@@ -24,7 +25,7 @@ from weighbridge.calibration import (
 )
 from weighbridge.errors import UsageError
 from weighbridge.machine import calibrated, conditions, measured_clock
-from weighbridge.ops.kernel import Gemm, Kernel
+from weighbridge.ops.kernel import KERNEL_CLASSES, Gemm, Kernel
 
 HERE = Conditions(
     device="cpu", processor="Test 1", cores=2, threads=2, torch="2.9.0", system="Linux", malloc=""
@@ -46,11 +47,29 @@ def lawful(kernel: Kernel) -> float:
     return 10e-6 + kernel.macs / 100e9 + kernel.traffic_bytes / 10e9
 
 
+def halved(kernel: Kernel) -> Kernel:
+    return replace(
+        kernel,
+        dtype="bfloat16",
+        read_bytes=kernel.read_bytes // 2,
+        write_bytes=kernel.write_bytes // 2,
+    )
+
+
 SIZES = (32, 128, 512)
 POINTS = tuple(
     Point(operator="matmul", kernel=kernel, seconds=lawful(kernel))
     for kernel in (product(r, c, d) for r in SIZES for c in SIZES for d in SIZES)
 )
+
+
+HALF = Setting(dtype="bfloat16", threads=2)
+ALONE = Setting(dtype="float32", threads=1)
+
+
+def in_others(point: Point) -> Point:
+    """Three quarters of the time in half precision, twice the time on one thread."""
+    return replace(point, others={HALF: 0.75 * point.seconds, ALONE: 2 * point.seconds})
 
 
 def calibration(**changes: object) -> Calibration:
@@ -61,9 +80,9 @@ def calibration(**changes: object) -> Calibration:
         repeatability=0.03,
         disturbed=0.01,
         overheads=Overheads(),
-        points=POINTS,
+        points=tuple(in_others(point) for point in POINTS),
     )
-    return replace(found, **changes)  # type: ignore[arg-type]
+    return fitted(replace(found, **changes))  # type: ignore[arg-type]
 
 
 # -- the file ------------------------------------------------------------------------------------
@@ -76,8 +95,27 @@ def test_what_is_written_is_read_back(tmp_path):
     assert found is not None
     assert found.conditions == HERE
     assert found.points[0].kernel == POINTS[0].kernel
-    # four significant digits are kept
-    assert found.points[0].seconds == pytest.approx(POINTS[0].seconds, rel=1e-3)
+    # five significant digits are kept
+    assert found.points[0].seconds == pytest.approx(POINTS[0].seconds, rel=1e-4)
+    assert found.settings == (Setting(dtype="float32", threads=2), HALF, ALONE)
+    assert found.points[0].others[ALONE] == pytest.approx(2 * POINTS[0].seconds, rel=1e-4)
+
+
+def test_what_was_fitted_is_read_and_not_fitted_again(tmp_path, monkeypatch):
+    where = tmp_path / "calibration-cpu.json"
+    kernel = product(200, 300, 100)
+    expected = Measured(calibration()).alone(kernel, "matmul").seconds
+    write(calibration(), where)
+
+    def again(*_: object) -> None:
+        raise AssertionError("fitted again")
+
+    monkeypatch.setattr("weighbridge.analyses.time.measured._interpolating", again)
+    monkeypatch.setattr("weighbridge.analyses.time.measured._rates", again)
+    found = read(where)
+    assert found is not None
+    seconds = Measured(found).alone(kernel, "matmul").seconds
+    assert seconds == pytest.approx(expected, rel=1e-3)
 
 
 def test_no_file_is_no_calibration(tmp_path):
@@ -117,7 +155,7 @@ def changed(**changes: object) -> str:
     for key, value in changes.items():
         table, _, name = key.partition("__")
         if name:
-            table_of = record[table][0] if table == "points" else record[table]
+            table_of = record[table][0] if isinstance(record[table], list) else record[table]
             table_of[name] = value
         else:
             record[table] = value
@@ -129,7 +167,7 @@ def changed(**changes: object) -> str:
     [
         ("{", r"not JSON"),
         ("[]", r"the file is \[\], not a table"),
-        (changed(schema=7), r"schema is 7, and this version reads 1"),
+        (changed(schema=7), r"schema is 7, and this version reads 2"),
         (changed(points=[]), r"points is no list with entries"),
         (changed(points=[3]), r"points, entry 1 is 3, not a table"),
         (changed(conditions=None), r"conditions is None, not a table"),
@@ -141,6 +179,16 @@ def changed(**changes: object) -> str:
         (changed(points__macs=1.5), r"macs is 1.5, and a whole number"),
         (changed(points__kind="magic"), r"no kernel is of class 'magic'"),
         (changed(points__gemm=[1, 2]), r"gemm is \[1, 2\]"),
+        (changed(settings=[]), r"settings is no list with entries"),
+        (changed(settings=[{"dtype": "float32", "threads": 8}]), r"entry 1 is float32 on 8 threads, and the base is float32 on 2"),
+        (changed(settings=[{"dtype": "float32", "threads": 0}]), r"settings, entry 1: threads is 0"),
+        (changed(points__others=[1e-3]), r"entry 1: others is \[0.001\], and seconds in 2 settings are expected"),
+        (changed(points__others=["x", 1]), r"others is \['x', 1\], and numbers are expected"),
+        (changed(fits__class=["matmul", 1]), r"fits, entry 1: class is \['matmul', 1\], and texts"),
+        (changed(fits__class=["matmul"], fits__setting=3), r"fits, entry 1: setting is 3"),
+        (changed(fits__shares=[1.0]), r"fits of matmul forward have 8 rates and 1 shares, and 8 and 27 are expected"),
+        (changed(fits__rates=[1.0]), r"fits of matmul forward have 1 rates"),
+        (changed(fits=json.loads(calibration().to_json())["fits"][:1]), r"fits have none of all kernels"),
     ],
 )  # fmt: skip
 def test_a_bad_file_is_said_to_be_bad_and_where(tmp_path, text, message):
@@ -163,8 +211,8 @@ def test_a_file_that_is_no_text_is_said(tmp_path):
 
 
 def test_other_conditions_are_named():
-    now = replace(HERE, torch="2.10.0", threads=8)
-    assert HERE.differences(now) == ("threads 2, and 8 now", "torch 2.9.0, and 2.10.0 now")
+    now = replace(HERE, torch="2.10.0", cores=8)
+    assert HERE.differences(now) == ("cores 2, and 8 now", "torch 2.9.0, and 2.10.0 now")
     assert HERE.differences(HERE) == ()
 
 
@@ -188,7 +236,7 @@ def test_a_stale_calibration_is_not_used(tmp_path, monkeypatch):
 
 
 def test_a_curve_finds_the_law_behind_its_points():
-    curve = Curve(POINTS)
+    curve = Curve(POINTS, Curve.fitted(POINTS))
     between = product(200, 300, 100)  # not among the points
     assert curve.parts(between).seconds == pytest.approx(lawful(between), rel=0.08)
 
@@ -196,7 +244,7 @@ def test_a_curve_finds_the_law_behind_its_points():
 def test_no_rate_is_negative():
     # Larger kernels that take less time: a straight line would have a negative slope.
     points = [replace(point, seconds=1e-3 / (1 + place)) for place, point in enumerate(POINTS)]
-    assert min(Curve(points).rates) >= 0
+    assert min(Curve.fitted(points).rates) >= 0
 
 
 def test_what_a_shape_costs_beyond_the_law_is_like_its_neighbours():
@@ -205,9 +253,109 @@ def test_what_a_shape_costs_beyond_the_law_is_like_its_neighbours():
         replace(p, seconds=p.seconds * (2 if p.kernel.gemm and p.kernel.gemm.depth == 512 else 1))
         for p in POINTS
     )
-    curve = Curve(odd)
+    curve = Curve(odd, Curve.fitted(odd))
     near, far = product(128, 128, 500), product(128, 128, 40)
     assert curve.parts(near).seconds / lawful(near) > 1.3 * curve.parts(far).seconds / lawful(far)
+
+
+def test_another_dtype_takes_its_ratio_of_float32_of_as_many_elements():
+    measured = Measured(calibration())
+    whole = product(200, 300, 100)
+    half = measured.alone(halved(whole), "matmul").seconds
+    assert half == pytest.approx(0.75 * measured.alone(whole, "matmul").seconds, rel=1e-6)
+
+
+def test_a_ratio_grows_with_the_time_as_it_was_measured():
+    # On two threads what takes 1 ms gains by them, and what takes 10 us does not.
+    def on_one(point: Point) -> Point:
+        times = 2.0 if point.seconds > 100e-6 else 1.0
+        return replace(point, others={ALONE: times * point.seconds})
+
+    measured = Measured(calibration(points=tuple(map(on_one, POINTS))))
+    small, large = (
+        measured.at(1).alone(kernel, "matmul").seconds / measured.alone(kernel, "matmul").seconds
+        for kernel in (product(40, 40, 40), product(500, 500, 500))
+    )
+    assert 1.0 <= small < 1.25
+    assert 1.7 < large < 2.1
+
+
+def test_a_point_that_was_disturbed_does_not_carry_its_like():
+    odd = [in_others(point) for point in POINTS]
+    odd[4] = replace(odd[4], others={HALF: 1000 * odd[4].seconds})
+    measured = Measured(calibration(points=tuple(odd)))
+    kernel = halved(odd[4].kernel)
+    assert measured.alone(kernel, "matmul").seconds < 3 * 0.75 * POINTS[4].seconds
+
+
+@pytest.mark.parametrize(
+    ("threads", "times"),
+    [
+        (1, 2.0),
+        (2, 1.0),
+        # 1 on two threads and 2 on one: s + p = 2 and s + p/2 = 1, so that s is 0 and p 2. Nothing is gained beyond two.
+        (4, 1.0),
+    ],
+)
+def test_threads_that_were_not_measured_lie_between_or_at_the_most(threads, times):
+    measured = Measured(calibration())
+    kernel = product(200, 300, 100)
+    seconds = measured.at(threads).alone(kernel, "matmul").seconds
+    assert seconds == pytest.approx(times * measured.alone(kernel, "matmul").seconds)
+
+
+def test_between_two_numbers_of_threads_amdahls_law_holds():
+    # Base on 4 threads; s + p/4 = 1 and s + p = 3: p = 8/3, s = 1/3, and on two threads s + p/2 = 5/3.
+    points = tuple(replace(p, others={ALONE: 3 * p.seconds}) for p in POINTS)
+    measured = Measured(calibration(points=points, conditions=replace(HERE, threads=4)))
+    kernel = product(200, 300, 100)
+    seconds = measured.at(2).alone(kernel, "matmul").seconds
+    assert seconds == pytest.approx(5 / 3 * measured.alone(kernel, "matmul").seconds)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({}, ()),
+        ({"precision": "bf16"}, ()),
+        ({"precision": "fp16"}, ("float16",)),
+        ({"precision": "amp-fp16"}, ("float16",)),
+        ({"threads": 1}, ()),
+        ({"threads": 3}, ("3 threads",)),
+        ({"threads": 3, "precision": "float64"}, ("float64 on 3 threads",)),
+    ],
+)
+def test_settings_that_were_not_measured_are_named(settings, named):
+    program = weigh("100 -> (fc)10", backend="cpu", **settings).program
+    found = step_time(program, measured_clock(calibration())).extrapolating
+    assert tuple(each for each in found if each not in KERNEL_CLASSES) == named
+
+
+def test_threads_of_what_nobody_calibrated_are_refused():
+    from weighbridge.devices import load
+    from weighbridge.rooms import clock
+
+    program = weigh("100 -> (fc)10", backend="cpu", threads=2).program
+    with pytest.raises(UsageError, match=r"nobody measured .* on 2 threads") as caught:
+        step_time(program, clock(load("rtx-4090"), "float32"))
+    assert "weigh calibrate" in str(caught.value)
+    with pytest.raises(UsageError, match="the number of threads has 0"):
+        weigh("100 -> (fc)10", threads=0)
+
+
+def test_another_number_of_threads_takes_another_time(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    monkeypatch.setattr("weighbridge.machine.threads", lambda recorded: 2)
+    write(calibration(conditions=conditions(HERE)), path())
+
+    def device_s(**settings: object) -> float:
+        report = weigh("700 -> (fc)700", batch=64, backend="cpu", **settings)
+        return report.time("here").device_s
+
+    assert device_s(threads=1) == pytest.approx(2 * device_s(), rel=1e-3)
+    monkeypatch.setattr("weighbridge.machine.threads", lambda recorded: 1)
+    assert device_s() == pytest.approx(device_s(threads=1))
 
 
 def test_a_class_that_was_not_measured_is_timed_by_another_and_named():

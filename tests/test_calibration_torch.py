@@ -14,13 +14,14 @@ from torch import nn  # noqa: E402
 
 import weighbridge  # noqa: E402
 from weighbridge.analyses.time.step import Untimed  # noqa: E402
-from weighbridge.calibration import path, read  # noqa: E402
+from weighbridge.calibration import Setting, path, read  # noqa: E402
 from weighbridge.cli import main  # noqa: E402
 from weighbridge.errors import UsageError, WeighError  # noqa: E402
 from weighbridge.frontends.torch import calibration  # noqa: E402
 from weighbridge.frontends.torch.calibration import (  # noqa: E402
     calibrate,
     kernel_of,
+    other_settings,
     probes,
     whole_steps,
 )
@@ -30,6 +31,7 @@ from weighbridge.frontends.torch.stopwatch import (  # noqa: E402
     CpuStopwatch,
     EventStopwatch,
     Sample,
+    threads,
     typical,
 )
 from weighbridge.workload import InputSpec, Workload  # noqa: E402
@@ -182,6 +184,61 @@ def test_the_commands_say_what_this_machine_is_and_measure_it(folder, few, monke
     kept = read(path())
     assert kept is not None
     assert found["calibration"]["kernels"] == len(kept.points)
+    counts = {(each["dtype"], each["threads"]) for each in found["calibration"]["settings"]}
+    assert counts >= {("float32", torch.get_num_threads()), ("float32", 1)}
+
+
+def test_some_kernels_are_timed_in_other_settings_too(few):
+    half = Setting(dtype="bfloat16", threads=1)
+    before = torch.get_num_threads()
+    found = calibrate(share=SHARE, others=(half,), watch=Fake())
+    assert found.settings[1:] == (half,)
+    assert {seconds for point in found.points for seconds in point.others.values()} == {1e-3}
+    assert torch.get_num_threads() == before
+
+
+def test_what_pytorch_has_no_kernel_for_is_left_out(few, monkeypatch):
+    def lacking(x):
+        if x.dtype == torch.bfloat16:
+            raise RuntimeError('"cos" not implemented for BFloat16')
+        return x
+
+    probe = calibration.Probe(name="some", run=lacking, shapes=((4,),))
+    watch = Fake()
+    bench = calibration._Bench(watch, 0.0)
+    whole, half = (Setting(dtype=dtype, threads=1) for dtype in ("float32", "bfloat16"))
+    with threads():
+        assert set(bench.others(probe, (whole, half))) == {whole}
+
+
+def test_threads_are_of_the_processor():
+    with pytest.raises(UsageError, match="threads are of the processor, and 'cuda' is measured"):
+        weighbridge.calibrate("cuda", threads=(1,))
+    with pytest.raises(UsageError, match="the number of threads has 0"):
+        weighbridge.calibrate(threads=(0,))
+
+
+def test_the_settings_beside_are_each_dtype_on_each_number_of_threads():
+    with threads(2):
+        found = tuple(other_settings((1, 2)))
+    assert Setting(dtype="float32", threads=1) in found
+    assert Setting(dtype="float32", threads=2) not in found  # the base
+    half = {setting.threads for setting in found if setting.dtype == "bfloat16"}
+    assert half in (set(), {1, 2})
+
+
+def test_a_measurement_takes_as_many_threads_as_it_is_told():
+    seen = []
+
+    class Looking(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(torch.get_num_threads())
+            return x + 1
+
+    before = torch.get_num_threads()
+    weighbridge.measure(Looking(), (4,), threads=before + 1, memory=False)
+    assert seen[-1] == before + 1
+    assert torch.get_num_threads() == before
 
 
 # -- stopwatches ---------------------------------------------------------------------------------

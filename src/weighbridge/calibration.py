@@ -1,11 +1,14 @@
 """Calibration: what was measured of one machine, under which conditions, and the file that keeps it.
 
 Each point is a kernel, as the operators' rules describe it, and its seconds: what a prediction is made from and what was
-measured are the same record. The file is JSON in the user's data folder, one a kind of device, and written in
+measured are the same record. Most points are in float32 with as many threads as PyTorch takes here, which is the
+calibration's `base`; some were timed in other settings too (a dtype, a number of threads), one right after the
+other, so that their ratio is not touched by a machine that slows down. What was fitted to the points is kept
+beside them. The file is JSON in the user's data folder, one a kind of device, and written in
 one go: an interrupted calibration leaves the former one as it was.
 
-A calibration holds for the machine that it was taken on: the same processor or GPU, the same PyTorch, as
-many threads. Under other conditions it is named as stale and not used.
+A calibration holds for the machine that it was taken on: the same processor or GPU, the same PyTorch. Under other
+conditions it is named as stale and not used. A dtype or a number of threads that it lacks is named as well.
 """
 
 from __future__ import annotations
@@ -14,17 +17,22 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from .errors import UsageError
-from .ops.kernel import KERNEL_CLASSES, PARTS, Gemm, Kernel
+from .ops.kernel import CONTRACTIONS, KERNEL_CLASSES, PARTS, Gemm, Kernel
 from .program import Op
 
-SCHEMA = 1
+SCHEMA = 2
 AGAIN = "measure this machine again: weigh calibrate"
+
+BASE_RATES = 8
+"""Of a fit in the base setting: a call, multiply-accumulates, other arithmetic, weights, bytes read and written, and beyond
+two levels of caches."""
 
 LONGEST_S = 60.0
 """Of a kernel: longer ones are a slip of the unit."""
@@ -32,7 +40,7 @@ LONGEST_S = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What a calibration holds for: the device, and what runs on it.
+    """What a calibration holds for: the device, and what runs on it; and on how many threads most of it was taken.
 
     `device` is what PyTorch calls its kind ('cpu', 'cuda', 'mps'), `processor` its own name. `malloc` says
     whose allocator hands out a CPU's memory, as far as that is known.
@@ -51,20 +59,31 @@ class Conditions:
         return tuple(
             f"{field.name} {was}, and {is_now} now"
             for field in fields(self)
-            if (was := getattr(self, field.name)) != (is_now := getattr(now, field.name))
+            if field.name != "threads"
+            and (was := getattr(self, field.name)) != (is_now := getattr(now, field.name))
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
-    """A kernel that was timed: the typical seconds of one run.
+class Setting:
+    """How a kernel was run: in which dtype, on how many threads of a processor."""
 
-    `operator` is what ran it, as `operator_of` names that.
+    dtype: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """A kernel that was timed: the typical seconds of one run in the base setting, and in others.
+
+    `operator` is what ran it, as `operator_of` names that. `kernel` is the base's, in float32: of half
+    the bytes it stands for in bfloat16.
     """
 
     operator: str
     kernel: Kernel
     seconds: float
+    others: Mapping[Setting, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,11 +103,38 @@ class Overheads:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What was fitted to the points of one class of kernels: rates of what they take time for, and each point's share in
+    what these leave out (`analyses.time.measured`); no shares, where nothing is interpolated.
+
+    In another setting than the base there is one rate: the logarithm of how many times as long kernels take.
+    """
+
+    rates: tuple[float, ...]
+    shares: tuple[float, ...]
+
+
+Class = tuple[str, ...]
+"""What is fitted together: a class of kernels or an operator, and which part of it; a class as a whole; or everything."""
+
+ALL: Class = ()
+
+
+def classes_of(kernel: Kernel, operator: str) -> Iterator[Class]:
+    """What a kernel is timed by, the most like it first: its operator, unless that is a contraction, and its class."""
+    if kernel.kind not in CONTRACTIONS:
+        yield operator, kernel.part
+    yield kernel.kind, kernel.part
+    yield (kernel.kind,)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
     """What was measured of one machine.
 
     `repeatability` is how far the same kernel was from itself, typically, at the beginning and at the end:
-    0.03 is 3 %. `disturbed` is the share of runs in which the processor was taken away.
+    0.03 is 3 %. `disturbed` is the share of runs in which the processor was taken away. `fits` are of
+    the points in the base setting, or with a setting of what that takes times as long.
     """
 
     conditions: Conditions
@@ -98,9 +144,31 @@ class Calibration:
     disturbed: float
     overheads: Overheads
     points: tuple[Point, ...]
+    fits: Mapping[tuple[Class, Setting], Fit] = field(default_factory=dict)
+
+    @property
+    def base(self) -> Setting:
+        """The setting of every point."""
+        return Setting(dtype="float32", threads=self.conditions.threads)
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """All settings, the base first."""
+        others = {setting: None for point in self.points for setting in point.others}
+        return (self.base, *others)
+
+    def classes(self, setting: Setting) -> Mapping[Class, Sequence[Point]]:
+        """The points that were timed in a setting, by all classes that they belong to."""
+        found: dict[Class, list[Point]] = {}
+        for point in self.points:
+            if setting == self.base or setting in point.others:
+                for of in dict.fromkeys((*classes_of(point.kernel, point.operator), ALL)):
+                    found.setdefault(of, []).append(point)
+        return found
 
     def to_json(self) -> str:
         """The text of the file."""
+        settings = self.settings
         record = {
             "schema": SCHEMA,
             "taken": self.taken,
@@ -109,9 +177,19 @@ class Calibration:
             "disturbed": self.disturbed,
             "conditions": asdict(self.conditions),
             "overheads": asdict(self.overheads),
-            "points": [_written(point) for point in self.points],
+            "settings": [asdict(setting) for setting in settings],
+            "points": [_written(point, settings) for point in self.points],
+            "fits": [
+                {
+                    "class": list(of),
+                    "setting": settings.index(setting),
+                    "rates": [_rounded(rate) for rate in fit.rates],
+                    "shares": [_rounded(share) for share in fit.shares],
+                }
+                for (of, setting), fit in self.fits.items()
+            ],
         }
-        return json.dumps(record, indent=1)
+        return json.dumps(record, separators=(",", ":"))
 
 
 def operator_of(op: Op) -> str:
@@ -186,20 +264,73 @@ class _Reader:
                 f"{self.where}: schema is {table.get('schema')!r}, and this version reads {SCHEMA}",
                 AGAIN,
             )
-        points = table.get("points")
-        if not isinstance(points, list) or not points:
-            raise UsageError(f"{self.where}: points is no list with entries", AGAIN)
-        return Calibration(
-            conditions=self.conditions(self.table(table.get("conditions"), "conditions")),
+        conditions = self.conditions(self.table(table.get("conditions"), "conditions"))
+        settings = [self.setting(*each) for each in self.entries(table, "settings")]
+        base = Setting(dtype="float32", threads=conditions.threads)
+        if settings[0] != base:
+            raise UsageError(
+                f"{self.where}: settings, entry 1 is {settings[0].dtype} on {settings[0].threads} threads, and the base is "
+                f"{base.dtype} on {base.threads}",
+                AGAIN,
+            )
+        found = Calibration(
+            conditions=conditions,
             taken=self.word(table, "taken", "the file"),
             seconds=self.number(table, "seconds", "the file", 0, 1e6),
             repeatability=self.number(table, "repeatability", "the file", 0, 10),
             disturbed=self.number(table, "disturbed", "the file", 0, 1),
             overheads=self.overheads(self.table(table.get("overheads"), "overheads")),
-            points=tuple(
-                self.point(self.table(entry, f"points, entry {number}"), number)
-                for number, entry in enumerate(points, 1)
-            ),
+            points=tuple(self.point(*each, settings) for each in self.entries(table, "points")),
+            fits=dict(self.fit(*each, settings) for each in self.entries(table, "fits")),
+        )
+        self.check_fits(found)
+        return found
+
+    def check_fits(self, found: Calibration) -> None:
+        """Refuses fits that are not of the points that are there."""
+        for setting in found.settings:
+            classes = found.classes(setting)
+            for (of, own), fit in found.fits.items():
+                if own != setting:
+                    continue
+                count, rates = len(classes.get(of, ())), BASE_RATES if own == found.base else 1
+                if len(fit.shares) not in (0, count) or len(fit.rates) != rates:
+                    raise UsageError(
+                        f"{self.where}: fits of {' '.join(of) or 'all'} have {len(fit.rates)} rates and {len(fit.shares)} shares, and "
+                        f"{rates} and {count} are expected",
+                        AGAIN,
+                    )
+        if (ALL, found.base) not in found.fits:
+            raise UsageError(f"{self.where}: fits have none of all kernels", AGAIN)
+
+    def entries(
+        self, table: Mapping[str, object], name: str
+    ) -> Iterator[tuple[Mapping[str, object], str]]:
+        """The tables of a list, each with where it stands."""
+        found = table.get(name)
+        if not isinstance(found, list) or not found:
+            raise UsageError(f"{self.where}: {name} is no list with entries", AGAIN)
+        for number, entry in enumerate(found, 1):
+            place = f"{name}, entry {number}"
+            yield self.table(entry, place), place
+
+    def setting(self, table: Mapping[str, object], place: str) -> Setting:
+        return Setting(
+            dtype=self.word(table, "dtype", place),
+            threads=int(self.number(table, "threads", place, 1, 10_000, whole=True)),
+        )
+
+    def fit(
+        self, table: Mapping[str, object], place: str, settings: Sequence[Setting]
+    ) -> tuple[tuple[Class, Setting], Fit]:
+        of = table.get("class")
+        if not isinstance(of, list) or not all(isinstance(word, str) for word in of):
+            raise UsageError(
+                f"{self.where}: {place}: class is {of!r}, and texts are expected", AGAIN
+            )
+        number = self.number(table, "setting", place, 0, len(settings) - 1, whole=True)
+        return (tuple(of), settings[int(number)]), Fit(
+            rates=self.numbers(table, "rates", place), shares=self.numbers(table, "shares", place)
         )
 
     def conditions(self, table: Mapping[str, object]) -> Conditions:
@@ -229,8 +360,7 @@ class _Reader:
             }
         )
 
-    def point(self, table: Mapping[str, object], number: int) -> Point:
-        place = f"points, entry {number}"
+    def point(self, table: Mapping[str, object], place: str, settings: Sequence[Setting]) -> Point:
         kind, part = self.word(table, "kind", place), self.word(table, "part", place)
         if kind not in KERNEL_CLASSES or part not in PARTS:
             raise UsageError(
@@ -255,7 +385,21 @@ class _Reader:
                 else Gemm(batch=gemm[0], rows=gemm[1], columns=gemm[2], depth=gemm[3]),
             ),
             seconds=self.number(table, "seconds", place, 1e-9, LONGEST_S),
+            others=self.others(table, place, settings),
         )
+
+    def others(
+        self, table: Mapping[str, object], place: str, settings: Sequence[Setting]
+    ) -> Mapping[Setting, float]:
+        if "others" not in table:
+            return {}
+        seconds = self.numbers(table, "others", place)
+        if len(seconds) != len(settings) - 1 or not all(0 <= s <= LONGEST_S for s in seconds):
+            raise UsageError(
+                f"{self.where}: {place}: others is {list(seconds)!r}, and seconds in {len(settings) - 1} settings are expected",
+                AGAIN,
+            )
+        return {setting: each for setting, each in zip(settings[1:], seconds, strict=True) if each}
 
     def table(self, value: object, place: str) -> Mapping[str, object]:
         if not isinstance(value, dict):
@@ -271,6 +415,16 @@ class _Reader:
                 f"{self.where}: {place}: {name} is {value!r}, and a text is expected", AGAIN
             )
         return value
+
+    def numbers(self, table: Mapping[str, object], name: str, place: str) -> tuple[float, ...]:
+        value = table.get(name)
+        if not isinstance(value, list) or not all(
+            isinstance(each, int | float) and isfinite(each) for each in value
+        ):
+            raise UsageError(
+                f"{self.where}: {place}: {name} is {value!r}, and numbers are expected", AGAIN
+            )
+        return tuple(value)
 
     def number(
         self,
@@ -296,7 +450,7 @@ class _Reader:
 _COUNTS = ("macs", "operations", "read_bytes", "write_bytes", "image_bytes")
 
 
-def _written(point: Point) -> dict[str, object]:
+def _written(point: Point, settings: Sequence[Setting]) -> dict[str, object]:
     kernel, gemm = point.kernel, point.kernel.gemm
     found: dict[str, object] = {
         "operator": point.operator,
@@ -304,8 +458,15 @@ def _written(point: Point) -> dict[str, object]:
         "part": kernel.part,
         "dtype": kernel.dtype,
         **{name: getattr(kernel, name) for name in _COUNTS},
-        "seconds": float(f"{point.seconds:.4g}"),
+        "seconds": _rounded(point.seconds),
     }
     if gemm is not None:
         found["gemm"] = [gemm.batch, gemm.rows, gemm.columns, gemm.depth]
+    if point.others:  # 0 where there was no kernel
+        found["others"] = [_rounded(point.others.get(setting, 0.0)) for setting in settings[1:]]
     return found
+
+
+def _rounded(value: float) -> float:
+    """Five significant digits: more than any clock tells."""
+    return float(f"{value:.5g}")

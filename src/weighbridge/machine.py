@@ -1,6 +1,6 @@
 """This machine: what it is, what was measured of it, and the clock that follows.
 
-A calibration is used while it holds: the same processor, the same PyTorch, as many threads. Otherwise it is named as
+A calibration is used while it holds: the same processor, the same PyTorch. Otherwise it is named as
 stale, and the machine is timed by the nearest device's card as if there were none.
 """
 
@@ -54,7 +54,7 @@ def conditions(recorded: Conditions) -> Conditions:
         device=recorded.device,
         processor=name,
         cores=processor.cores(),
-        threads=_threads(recorded.threads),
+        threads=threads(recorded.threads),
         torch=torch_version() or recorded.torch,
         system=platform.system(),
         malloc=recorded.malloc,
@@ -71,7 +71,7 @@ def torch_version() -> str:
 
 def measured_clock(calibration: Calibration) -> Clock:
     """The clock of a calibrated machine."""
-    measured = Measured(calibration)
+    measured = Measured(calibration).at(threads(calibration.base.threads))
     overheads = calibration.overheads
     default = Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0)
     return Clock(
@@ -90,17 +90,17 @@ def measured_clock(calibration: Calibration) -> Clock:
 
 def _device(calibration: Calibration, measured: Measured) -> Device:
     """This machine with the rates that the calibration saw."""
-    rate, bandwidth = measured.fastest()
+    rates, bandwidth = measured.fastest()
     return replace(
         devices.here(),
         name=calibration.conditions.processor,
         cores=calibration.conditions.cores,
         bandwidth_bytes_per_s=bandwidth,
-        vector_flop_per_s=Rates(float32=rate),
+        vector_flop_per_s=Rates(**rates),
     )
 
 
-def _threads(recorded: int) -> int:
+def threads(recorded: int) -> int:
     """Threads that PyTorch works with: its own answer where it is loaded, else what the environment asks for."""
     torch = sys.modules.get("torch")
     if torch is not None:

@@ -9,7 +9,7 @@ Both run PyTorch on this machine's processor, and take their time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Unpack, final
 
 from . import frontends
 from .analyses.memory.timeline import timeline
-from .analyses.time.measured import Measured
+from .analyses.time.measured import Measured, fitted
 from .analyses.time.step import StepTime, Untimed, step_time_or_why
 from .analyses.weighing import Json
 from .calibration import Calibration, path, write
@@ -28,6 +28,7 @@ from .reports import json
 from .reports import machine as drawn
 from .rooms import clock, here
 from .settings import Inputs, Settings
+from .workload import check_dimension
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -41,6 +42,7 @@ Progress = Callable[[int, int, str], None]
 def calibrate(
     device: Literal["cpu", "cuda", "mps"] = "cpu",
     *,
+    threads: Sequence[int] | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> Calibration:
@@ -48,18 +50,26 @@ def calibrate(
 
     Args:
         device: the processor, or a GPU of NVIDIA's or of Apple's.
+        threads: numbers of threads of the processor to measure beside the one that PyTorch takes. [one]
         force: keep it although the machine is noisy.
         progress: is called with how many kernels are timed, of how many, and which comes next.
 
     Raises:
-        UsageError: PyTorch is not installed, or has no such device.
+        UsageError: PyTorch is not installed, or has no such device; or threads of a GPU.
         WeighError: the machine is too noisy.
     """
     _need_torch("calibration")
     from .frontends.torch.calibration import calibrate as measured
-    from .frontends.torch.calibration import whole_steps
+    from .frontends.torch.calibration import other_settings, whole_steps
 
-    found = measured(device, force=force, progress=progress)
+    if device != "cpu" and threads is not None:
+        raise UsageError(
+            f"threads are of the processor, and {device!r} is measured", "leave --threads out"
+        )
+    for count in threads or ():
+        check_dimension(count, "the number of threads")
+    others = tuple(other_settings(threads or (1,))) if device == "cpu" else ()
+    found = fitted(measured(device, others=others, force=force, progress=progress))
     if device == "cpu":
         overheads = Measured(found).settled(whole_steps(progress=progress))
         found = replace(found, overheads=overheads)

@@ -125,6 +125,7 @@ def rest(weighing: Weighing) -> Iterator[str]:
         ("--grad", not workload.no_grad),
         ("--channels-last", workload.layout == "channels-last"),
         ("--compile", workload.compiled),
+        (f"--threads {workload.threads}", workload.threads is not None),
         *((f"--train-only {scope}", True) for scope in workload.trained),
     ):
         if asked:

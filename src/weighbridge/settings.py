@@ -65,6 +65,7 @@ class Settings(TypedDict, total=False):
     dataset: samples in the data set, for the learning rules. [none]
     layout: how images lie in memory, 'contiguous' or 'channels-last'. ['contiguous']
     compiled: whether torch.compile runs the step. [False]
+    threads: of a processor that was calibrated. [as many as PyTorch takes]
     """
 
     batch: int
@@ -88,6 +89,7 @@ class Settings(TypedDict, total=False):
     dataset: int | None
     layout: Layout
     compiled: bool
+    threads: int | None
 
 
 def workload(inputs: Inputs | None, settings: Settings) -> Workload:
@@ -123,6 +125,7 @@ def workload(inputs: Inputs | None, settings: Settings) -> Workload:
         per_sample_gradients=settings.get("per_sample_gradients", False),
         layout=settings.get("layout", "contiguous"),
         compiled=settings.get("compiled", False),
+        threads=settings.get("threads"),
     )
     if asked.autocast is not None and asked.dtype != "float32":
         raise UsageError(

@@ -116,7 +116,8 @@ class Workload:
     `per_sample_gradients` keeps a gradient of each sample, not their sum.
 
     `layout` is how images lie in memory: 'contiguous' (NCHW) or 'channels-last' (NHWC), and `compiled` says
-    whether `torch.compile` runs the step. Neither changes what is counted; both change the time.
+    whether `torch.compile` runs the step; on so many `threads` of a processor, as many as PyTorch takes where nothing is
+    said. None of these changes what is counted; all change the time.
     """
 
     mode: Mode = "inference"
@@ -139,10 +140,13 @@ class Workload:
     per_sample_gradients: bool = False
     layout: Layout = "contiguous"
     compiled: bool = False
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         check_dimension(self.batch, "the batch")
         check_dimension(self.accumulation, "the number of micro-steps in an update")
+        if self.threads is not None:
+            check_dimension(self.threads, "the number of threads")
         if self.dataset is not None:
             check_dimension(self.dataset, "the dataset's size")
         for spec in self.inputs:

@@ -182,6 +182,7 @@ class Weighing:
                 "per_sample_gradients": workload.per_sample_gradients,
                 "layout": workload.layout,
                 "compiled": workload.compiled,
+                "threads": workload.threads,
             },
             "parameters": {
                 "total": params.total,

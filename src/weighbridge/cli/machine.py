@@ -20,8 +20,7 @@ from .options import complete_model, output_options, screen_options, workload_op
 def here(as_json: bool, width: int | None, color: bool | None) -> None:
     """What this machine is: processor, caches, memory, GPUs; and what `weigh calibrate` measured of it, and when.
 
-    A calibration under other conditions (another processor, PyTorch or number of threads) is named as stale, and not
-    used.
+    A calibration under other conditions (another processor, another PyTorch) is named as stale, and not used.
     """
     from ..devices import processor
     from ..machine import calibrated
@@ -47,11 +46,19 @@ def here(as_json: bool, width: int | None, color: bool | None) -> None:
     default="cpu",
     help="What is measured. [cpu]",
 )
+@click.option(
+    "--threads",
+    multiple=True,
+    type=int,
+    metavar="N",
+    help="A number of threads to measure beside the one that PyTorch takes. Repeat for several. [1]",
+)
 @click.option("--force", is_flag=True, help="Keep it although the machine is noisy.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
 @screen_options
 def calibrate(
     device: Literal["cpu", "cuda", "mps"],
+    threads: tuple[int, ...],
     force: bool,
     as_json: bool,
     width: int | None,
@@ -59,7 +66,8 @@ def calibrate(
 ) -> None:
     """Times the operators of networks on this machine, one to three minutes, and keeps what it finds.
 
-    Let nothing else run meanwhile. It is kept in the user's data folder; interrupted, it leaves the one before.
+    Some of them are timed on another number of threads as well, and in half precision where the processor has
+    instructions for it. Let nothing else run meanwhile. It is kept in the user's data folder; interrupted, it leaves the one before.
     """
     from ..calibration import path
     from ..machine import measured_clock
@@ -67,7 +75,7 @@ def calibrate(
     from ..reports import machine as drawn
 
     with _bar() as tell:
-        found = measured(device, force=force, progress=tell)
+        found = measured(device, threads=threads or None, force=force, progress=tell)
     if as_json:
         from ..reports import json
 
@@ -77,7 +85,7 @@ def calibrate(
     deliver(
         drawn.calibrated(
             found,
-            seen.vector_flop_per_s.float32 or 0.0,
+            dict(seen.vector_flop_per_s.items()),
             seen.bandwidth_bytes_per_s or 0.0,
             str(path(device)),
             **look_of(None, width, color),

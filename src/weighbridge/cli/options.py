@@ -73,6 +73,9 @@ def workload_options(command: Command) -> Command:
             help="Images lie channels last (NHWC): another time.",
         ),
         click.option("--compile", "compiled", is_flag=True, help="torch.compile runs the step: another time."),
+        click.option(
+            "--threads", type=int, metavar="N", help="Of this machine's processor, once that is calibrated. [PyTorch's]"
+        ),
     )  # fmt: skip
     return with_options(options, command)
 

@@ -7,14 +7,14 @@ from typing import Protocol
 
 from ..analyses.time.step import StepTime, Untimed
 from ..analyses.weighing import Json, Weighing
-from ..calibration import Calibration
+from ..calibration import Calibration, Setting
 from ..devices import Device
 from ..program import Program
-from ..units import duration, durations, memory, percent, plural, unit
+from ..units import duration, durations, integer, memory, percent, plural, unit
 from . import json
 from .screen import title
 from .table import Line, labelled, written
-from .time import about
+from .time import about, listed
 
 
 class Found(Protocol):
@@ -92,13 +92,26 @@ def state(calibration: Calibration | None, stale: Sequence[str]) -> str:
         return "none; measure this machine: weigh calibrate"
     conditions = calibration.conditions
     taken = (
-        f"of {calibration.taken[:16].replace('T', ' ')} UTC, PyTorch {conditions.torch}, "
-        f"{plural(conditions.threads, 'thread')}, {plural(len(calibration.points), 'kernel')}, "
+        f"of {calibration.taken[:16].replace('T', ' ')} UTC, PyTorch {conditions.torch}, {held(calibration)}, "
         f"repeatability {percent(calibration.repeatability)}"
     )
     if stale:
         return f"stale and not used, {taken}: {'; '.join(stale)}; measure again: weigh calibrate"
     return taken
+
+
+def held(calibration: Calibration) -> str:
+    """What was timed: '2,151 kernels in float32 on 2 threads, 217 of them in bfloat16 on 2 threads too'."""
+    base, *others = calibration.settings
+    text = f"{plural(len(calibration.points), 'kernel')} in {_named(base)}"
+    if not others:
+        return text
+    some = sum(bool(point.others) for point in calibration.points)
+    return f"{text}, {integer(some)} of them in {listed([_named(each) for each in others])} too"
+
+
+def _named(setting: Setting) -> str:
+    return f"{setting.dtype} on {plural(setting.threads, 'thread')}"
 
 
 def state_json(calibration: Calibration, stale: Sequence[str]) -> dict[str, Json]:
@@ -126,13 +139,16 @@ def state_json(calibration: Calibration, stale: Sequence[str]) -> dict[str, Json
             "backward_s": overheads.backward_s,
             "page_s": overheads.page_s,
         },
+        "settings": [
+            {"dtype": setting.dtype, "threads": setting.threads} for setting in calibration.settings
+        ],
         "stale": list(stale),
     }
 
 
 def calibrated(
     calibration: Calibration,
-    rate: float,
+    rates: Mapping[str, float],
     bandwidth: float,
     place: str,
     *,
@@ -144,16 +160,20 @@ def calibrated(
     lines: list[Line] = [
         *labelled(
             conditions.processor,
-            f"{plural(conditions.threads, 'thread')}, PyTorch {conditions.torch}",
+            f"PyTorch {conditions.torch}",
             width=width,
         ),
         *labelled(
             "measured",
-            f"{plural(len(calibration.points), 'kernel')} in {duration(calibration.seconds)}; the same kernels again at the "
+            f"{held(calibration)}, in {duration(calibration.seconds)}; the same kernels again at the "
             f"end: {percent(calibration.repeatability)} apart; disturbed {percent(calibration.disturbed)} of the runs",
             width=width,
         ),
-        *labelled("fastest product", f"{unit(rate, 'FLOP/s')} in float32", width=width),
+        *labelled(
+            "fastest product",
+            ", ".join(f"{unit(rate, 'FLOP/s')} in {dtype}" for dtype, rate in rates.items()),
+            width=width,
+        ),
         *labelled("large operands", unit(bandwidth, "B/s"), width=width),
         *labelled(
             "in a network",

@@ -103,6 +103,7 @@ def step(weighing: Weighing) -> str:
         ("gradients kept", not workload.set_to_none),
         ("channels last", workload.layout == "channels-last"),
         ("compiled", workload.compiled),
+        (plural(workload.threads or 0, "thread"), workload.threads is not None),
         ("a gradient of each sample", workload.per_sample_gradients),
     )
     return ", ".join((*parts, *(text for text, asked in said if asked)))

@@ -19,7 +19,7 @@ from ...dims import bytes_of
 from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
 from ...program import Phase, Program
-from ...units import unit
+from ...units import plural, unit
 from ...workload import Workload
 from .execution import Launch, dispatches
 from .measured import Measured, Parts
@@ -124,7 +124,18 @@ class Clock:
         )
 
     def running(self, workload: Workload) -> Clock:
-        """The clock for a step: what compiled kernels reach, if it is compiled and that was measured."""
+        """The clock for a step: on its number of threads, and what compiled kernels reach, if it is compiled and that was measured.
+
+        Raises:
+            UsageError: a number of threads is asked for, and this is no machine that was calibrated.
+        """
+        if self.measured is not None:
+            return replace(self, measured=self.measured.at(workload.threads))
+        if workload.threads is not None:
+            raise UsageError(
+                f"nobody measured {self.device.name.partition(',')[0]} on {plural(workload.threads, 'thread')}",
+                "threads are of a machine that was calibrated (weigh calibrate; --on here); leave --threads out",
+            )
         compiled = self.efficiencies.compiled
         if not workload.compiled or compiled is None:
             return self

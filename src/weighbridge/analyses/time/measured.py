@@ -9,6 +9,9 @@ What the base leaves out (how well a shape suits a library's kernels) is alike f
 interpolated between the points, as a Gaussian process in the logarithms of the sizes does it (Rasmussen and
 Williams 2006, 'Gaussian Processes for Machine Learning', algorithm 2.1), and fades where no point is near.
 
+In another dtype, or on another number of threads, a kernel takes so many times as long. That ratio, of the same
+kernel timed in both, is interpolated likewise between the kernels of its class, by how long they take.
+
 On a CPU the host is the device: calls of modules, operators and autograd's nodes take their time beside kernels, and
 so do pages of memory that the system makes anew (`memory.heap`).
 """
@@ -16,16 +19,27 @@ so do pages of memory that the system makes anew (`memory.heap`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import exp, log, log2, sqrt
 from statistics import median
 
-from ...calibration import Calibration, Overheads, Point, operator_of
-from ...dims import bytes_of
+from ...calibration import (
+    ALL,
+    Calibration,
+    Class,
+    Fit,
+    Overheads,
+    Point,
+    Setting,
+    classes_of,
+    operator_of,
+)
+from ...dims import BITS, bytes_of
 from ...ops import rule_of
 from ...ops.kernel import CONTRACTIONS, Kernel
 from ...program import Phase, Program
+from ...units import plural
 from ..memory.heap import PAGE, fresh_bytes
 from ..memory.resident import events
 from ..memory.timeline import lifetimes
@@ -42,6 +56,12 @@ LARGE = 12
 
 ENOUGH = 4
 """Points that an operator needs for a curve of its own."""
+
+FURTHEST = log(3)
+"""How far a ratio lies from others of its class: one that was measured further away was disturbed, or is alone of its kind."""
+
+FRACTIONS = frozenset(dtype for dtype in BITS if dtype.startswith(("float", "bfloat", "complex")))
+"""Dtypes that networks compute in; whole numbers are moved, or are a few masks and indices."""
 
 LANES = 16
 """Channels that a library's kernels take at once: shapes that are no multiple of it are padded to one."""
@@ -81,69 +101,105 @@ class Parts:
 
 
 class Curve:
-    """The seconds of the kernels of one class and part, fitted to points."""
+    """The seconds of the kernels of one class in the base setting."""
 
-    def __init__(self, points: Sequence[Point]) -> None:
-        self.rates = _rates([_work(p.kernel) for p in points], [p.seconds for p in points])
-        self._places = [_place(point.kernel) for point in points]
-        ratios = [log(p.seconds / self._base(p.kernel).seconds) for p in points]
-        self._shares = _interpolating(self._places, ratios)
+    def __init__(self, points: Sequence[Point], fit: Fit) -> None:
+        self._rates, self._shares = fit.rates, fit.shares
+        self._places = [_place(point.kernel) for point in points] if fit.shares else []
+
+    @staticmethod
+    def fitted(points: Sequence[Point]) -> Fit:
+        """What fits the points' seconds; between kernels of unlike kinds nothing is interpolated."""
+        rates = _rates([_work(p.kernel) for p in points], [p.seconds for p in points])
+        places = [_place(point.kernel) for point in points]
+        if len({len(place) for place in places}) > 1:
+            return Fit(rates=rates, shares=())
+        rest = [log(p.seconds / _base(p.kernel, rates).seconds) for p in points]
+        return Fit(rates=rates, shares=tuple(_interpolating(places, rest)))
 
     def parts(self, kernel: Kernel) -> Parts:
         """The seconds of a kernel."""
-        place = _place(kernel)
-        if len(place) != len(self._places[0]):  # a contraction by a curve of what is none
-            return self._base(kernel)
-        ratio = sum(
-            share * _likeness(place, other)
-            for share, other in zip(self._shares, self._places, strict=True)
-        )
-        return self._base(kernel) * exp(ratio)
+        found, place = _base(kernel, self._rates), _place(kernel)
+        if not self._places or len(place) != len(self._places[0]):
+            return found
+        return found * exp(_interpolated(place, self._places, self._shares))
 
-    def _base(self, kernel: Kernel) -> Parts:
-        call, macs, operations, *bytes = (
-            amount * rate for amount, rate in zip(_work(kernel), self.rates, strict=True)
-        )
-        return Parts(compute_s=macs + operations, memory_s=sum(bytes), overhead_s=max(call, 1e-6))
+
+class Ratio:
+    """How many times as long the kernels of one class take in another setting."""
+
+    def __init__(self, points: Sequence[Point], fit: Fit) -> None:
+        self._fit = fit
+        self._places = [_size(point.seconds) for point in points]
+
+    @staticmethod
+    def fitted(points: Sequence[Point], setting: Setting) -> Fit:
+        """What fits the points' seconds there."""
+        ratios = [log(point.others[setting] / point.seconds) for point in points]
+        level = median(ratios)
+        rest = [max(-FURTHEST, min(ratio - level, FURTHEST)) for ratio in ratios]
+        places = [_size(point.seconds) for point in points]
+        return Fit(rates=(level,), shares=tuple(_interpolating(places, rest)))
+
+    def of(self, seconds: float) -> float:
+        """The ratio of a kernel that takes so long in the base setting."""
+        (level,) = self._fit.rates
+        return exp(level + _interpolated(_size(seconds), self._places, self._fit.shares))
+
+
+def fitted(calibration: Calibration) -> Calibration:
+    """The calibration with what fits its points."""
+    fits: dict[tuple[Class, Setting], Fit] = {}
+    for setting in calibration.settings:
+        for of, points in calibration.classes(setting).items():
+            if of and len(points) < ENOUGH:
+                continue
+            base = setting == calibration.base
+            fits[of, setting] = Curve.fitted(points) if base else Ratio.fitted(points, setting)
+    return replace(calibration, fits=fits)
 
 
 class Measured:
-    """A calibration as a clock reads it."""
+    """A calibration as a clock reads it, for a processor that works with so many threads."""
 
-    def __init__(self, calibration: Calibration) -> None:
+    def __init__(self, calibration: Calibration, threads: int | None = None) -> None:
         self.calibration = calibration
-        self._curves: dict[tuple[str, ...], Curve] = {}
+        self.threads = threads or calibration.base.threads
+        self._curves: dict[Class, Curve] = {}
+        self._ratios: dict[tuple[Class, Setting], Ratio] = {}
+
+    def at(self, threads: int | None) -> Measured:
+        """The same for another number of threads; a GPU does not mind."""
+        if threads in (None, self.threads) or self.calibration.conditions.device != "cpu":
+            return self
+        return Measured(self.calibration, threads)
+
+    def lacks(self, dtype: str) -> str | None:
+        """What of a kernel's setting was not measured: 'float16', '3 threads', 'float16 on 3 threads'; None if it was."""
+        known = self._threads_in(dtype)
+        name = "" if known or dtype not in FRACTIONS else dtype
+        counts = known or self._threads_in(self.calibration.base.dtype)
+        count = "" if self.threads in counts else plural(self.threads, "thread")
+        return " on ".join(filter(None, (name, count))) or None
 
     @cached_property
     def kinds(self) -> frozenset[str]:
         """The classes of kernels that were measured."""
         return frozenset(point.kernel.kind for point in self.calibration.points)
 
-    def fastest(self) -> tuple[float, float]:
-        """The rate of the fastest product in float32, and the bandwidth of large copies: peaks as they were seen."""
-        products = [
-            point.kernel.flops / point.seconds
-            for point in self.calibration.points
-            if point.kernel.gemm is not None and point.kernel.dtype == "float32"
-        ]
-        copies = sorted(
-            (point.kernel.traffic_bytes, point.kernel.traffic_bytes / point.seconds)
-            for point in self.calibration.points
-            if point.kernel.kind in ("elementwise", "copy")
-        )
-        return max(products, default=1e9), median(rate for _, rate in copies[-LARGE:] or [(0, 1e9)])
-
-    @cached_property
-    def _points(self) -> Mapping[tuple[str, ...], list[Point]]:
-        """Points by operator, and all of a class together; of each dtype apart, and of all."""
-        found: dict[tuple[str, ...], list[Point]] = {}
+    def fastest(self) -> tuple[Mapping[str, float], float]:
+        """The rate of the fastest product in each dtype, and the bandwidth of large copies: peaks as they were seen."""
+        rates = dict.fromkeys(self._threads, 1e9)
+        copies = []
         for point in self.calibration.points:
             kernel = point.kernel
-            found.setdefault((point.operator, kernel.part, kernel.dtype), []).append(point)
-            found.setdefault((kernel.kind, kernel.part, kernel.dtype), []).append(point)
-            found.setdefault((kernel.kind, kernel.dtype), []).append(point)
-            found.setdefault((kernel.kind,), []).append(point)
-        return found
+            if kernel.kind in ("elementwise", "copy"):
+                copies.append((kernel.traffic_bytes, kernel.traffic_bytes / point.seconds))
+            if kernel.gemm is not None:
+                timed = {self.calibration.base: point.seconds, **point.others}
+                for setting, seconds in timed.items():
+                    rates[setting.dtype] = max(rates[setting.dtype], kernel.flops / seconds)
+        return rates, median(rate for _, rate in sorted(copies)[-LARGE:] or [(0, 1e9)])
 
     def parts(self, kernel: Kernel, operator: str, phase: Phase) -> Parts:
         """The seconds of a kernel between others, as a step of that phase runs it."""
@@ -152,23 +208,65 @@ class Measured:
         return self.alone(kernel, operator) * times
 
     def alone(self, kernel: Kernel, operator: str) -> Parts:
-        """The seconds of a kernel as it was timed: by the curve of its operator, of its class, or of what is most like it."""
-        own = kernel.kind if kernel.kind in CONTRACTIONS else operator
-        keys = (
-            (own, kernel.part, kernel.dtype),
-            (kernel.kind, kernel.part, kernel.dtype),
-            (kernel.kind, kernel.dtype),
-            (kernel.kind,),
-            *_INSTEAD,
+        """The seconds of a kernel as it was timed: by the curve of its operator, of its class, or of what is most like it.
+
+        In another setting it takes as many times as long as kernels of its class and size do. A dtype that was not
+        measured is taken for float32 of as many bytes.
+        """
+        classes = (*classes_of(kernel, operator), *_INSTEAD, ALL)
+        dtype = self._timed_as(kernel.dtype)
+        if dtype == kernel.dtype:
+            kernel = _as(self.calibration.base.dtype, kernel)
+        parts = self._curve(classes).parts(kernel)
+        return parts * self._times(classes, dtype, parts.seconds)
+
+    def _timed_as(self, dtype: str) -> str:
+        return dtype if self._threads_in(dtype) else self.calibration.base.dtype
+
+    def _threads_in(self, dtype: str) -> list[int]:
+        """The numbers of threads that were measured in a dtype."""
+        return self._threads.get(dtype, [])
+
+    @cached_property
+    def _threads(self) -> Mapping[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for setting in sorted(self.calibration.settings, key=lambda each: each.threads):
+            found.setdefault(setting.dtype, []).append(setting.threads)
+        return found
+
+    def _curve(self, classes: Sequence[Class]) -> Curve:
+        base, fits = self.calibration.base, self.calibration.fits
+        of = next(of for of in classes if (of, base) in fits)
+        if of not in self._curves:
+            self._curves[of] = Curve(self.calibration.classes(base)[of], fits[of, base])
+        return self._curves[of]
+
+    def _times(self, classes: Sequence[Class], dtype: str, seconds: float) -> float:
+        """How many times as long as in the base setting: between two numbers of threads as by Amdahl's law.
+
+        That is s + p / threads, s and p being what runs on one thread and on all. Beyond the most that were
+        measured nothing is gained.
+        """
+        counts = self._threads_in(dtype)
+        below = max((count for count in counts if count <= self.threads), default=counts[0])
+        above = min((count for count in counts if count >= self.threads), default=counts[-1])
+        low, high = (
+            self._ratio(classes, Setting(dtype=dtype, threads=count), seconds)
+            for count in (below, above)
         )
-        for key in keys:
-            if len(self._points.get(key, ())) >= ENOUGH:
-                break
-        else:
-            key = (self.calibration.points[0].kernel.kind,)
-        if key not in self._curves:
-            self._curves[key] = Curve(self._points[key])
-        return self._curves[key].parts(kernel)
+        if below == above:
+            return low
+        return low + (high - low) * (1 / below - 1 / self.threads) / (1 / below - 1 / above)
+
+    def _ratio(self, classes: Sequence[Class], setting: Setting, seconds: float) -> float:
+        fits = self.calibration.fits
+        if setting == self.calibration.base:
+            return 1.0
+        of = next(of for of in classes if (of, setting) in fits)
+        if (of, setting) not in self._ratios:
+            points = self.calibration.classes(setting)[of]
+            self._ratios[of, setting] = Ratio(points, fits[of, setting])
+        return self._ratios[of, setting].of(seconds)
 
     def host_s(self, program: Program, launched: Sequence[Launch]) -> float:
         """The host's seconds for a step beside its kernels: operators, autograd's nodes, and new pages."""
@@ -225,6 +323,14 @@ def new_pages(program: Program) -> float:
     return (whole - settled) / (ROUNDS_OF_A_LOOP - 2) / PAGE
 
 
+def _base(kernel: Kernel, rates: Sequence[float]) -> Parts:
+    """What the rates alone say of a kernel."""
+    call, macs, operations, *bytes = (
+        amount * rate for amount, rate in zip(_work(kernel), rates, strict=True)
+    )
+    return Parts(compute_s=macs + operations, memory_s=sum(bytes), overhead_s=max(call, 1e-6))
+
+
 def _work(kernel: Kernel) -> tuple[float, ...]:
     """What a kernel takes time for: a call, arithmetic, bytes."""
     read, write, gemm = kernel.read_bytes, kernel.write_bytes, kernel.gemm
@@ -257,6 +363,35 @@ def _place(kernel: Kernel) -> tuple[float, ...]:
         float(gemm.columns % LANES > 0),
         float(inner % LANES > 0),
     )
+
+
+def _size(seconds: float) -> tuple[float, ...]:
+    """Where a kernel lies among others that differ in time alone."""
+    return (log2(seconds * 1e6),)
+
+
+def _as(dtype: str, kernel: Kernel) -> Kernel:
+    """The same kernel in another dtype: every operand has as many elements."""
+    if dtype == kernel.dtype:
+        return kernel
+
+    def bytes(count: int) -> int:
+        return count * BITS[dtype] // BITS[kernel.dtype]
+
+    return replace(
+        kernel,
+        dtype=dtype,
+        read_bytes=bytes(kernel.read_bytes),
+        write_bytes=bytes(kernel.write_bytes),
+        image_bytes=bytes(kernel.image_bytes),
+    )
+
+
+def _interpolated(
+    place: Sequence[float], places: Sequence[Sequence[float]], shares: Sequence[float]
+) -> float:
+    """What the points near a place add."""
+    return sum(share * _likeness(place, other) for share, other in zip(shares, places, strict=True))
 
 
 def _likeness(a: Sequence[float], b: Sequence[float]) -> float:

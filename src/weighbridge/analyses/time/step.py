@@ -191,7 +191,8 @@ class StepTime:
 
     @cached_property
     def extrapolating(self) -> tuple[str, ...]:
-        """What lies outside of what was measured, slowest first: classes of kernels ('update'), and sizes of them.
+        """What lies outside of what was measured, slowest first: classes of kernels ('update'), and sizes of them; of a machine
+        that was calibrated also dtypes and numbers of threads ('float16', '3 threads').
 
         Sizes ('larger attention') are named where more than `SOME` of the step lies outside.
         """
@@ -216,6 +217,8 @@ class StepTime:
 
     def _beyond(self, kernel: Kernel) -> str | None:
         """How a kernel lies outside of what was measured; None if it does not."""
+        if self.clock.measured is not None and (lacking := self.clock.measured.lacks(kernel.dtype)):
+            return lacking
         share = self._share(kernel)
         if not self.clock.efficiencies.fitted(kernel.kind) or not share.most:
             return kernel.kind

@@ -28,7 +28,7 @@ from .loss import loss_of, own_loss
 from .optimizers import made
 from .process import untouched
 from .rungs import SEED, SHARE, Real, available_bytes
-from .stopwatch import Sample, Stopwatch, stopwatch, without_collector
+from .stopwatch import Sample, Stopwatch, stopwatch, threads, without_collector
 
 WARM_UPS = 3
 """Steps that are not counted: the first one makes states, and the heap settles over the next."""
@@ -61,7 +61,7 @@ def run(
         WeighError: it would not fit into the memory that is free, or the run failed.
     """
     watch = watch or stopwatch("cpu")
-    with untouched(), without_collector():
+    with untouched(), without_collector(), threads(network.workload.threads):
         torch.default_generator.manual_seed(SEED)
         step = _loop(network)
         for _ in range(warm_ups):

@@ -108,6 +108,18 @@ def without_collector() -> Iterator[None]:
             gc.enable()
 
 
+@contextmanager
+def threads(count: int | None = None) -> Iterator[None]:
+    """Works on so many threads of the processor, and takes back whatever is done to their number."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _usage() -> tuple[int, int]:
     """How often the processor was taken from this process, and how many pages it was given without reading a disk."""
     if sys.platform == "win32":

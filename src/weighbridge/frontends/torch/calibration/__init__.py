@@ -12,7 +12,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -28,9 +29,11 @@ from ....calibration import (
     Conditions,
     Overheads,
     Point,
+    Setting,
     operator_of,
 )
 from ....devices import processor
+from ....dims import bytes_of
 from ....errors import UsageError, WeighError
 from ....ops import Operator, rule_of
 from ....ops.kernel import Kernel
@@ -39,8 +42,9 @@ from ....units import percent
 from ....workload import Workload
 from .. import trace
 from ..catching import Caught
+from ..inputs import DTYPES
 from ..running import run
-from ..stopwatch import Sample, Stopwatch, stopwatch, typical, without_collector
+from ..stopwatch import Sample, Stopwatch, stopwatch, threads, typical, without_collector
 from .chains import chains
 from .probes import Probe, probes
 
@@ -52,6 +56,9 @@ FEWEST, MOST = 5, 24
 """Runs of a probe: at least, and at most as many as fit in its time."""
 
 SECONDS_A_PROBE = 0.04
+
+SPANNING = 0.1
+"""Of the sizes: those that are timed in other settings too."""
 
 SECONDS_A_CHAIN = 1.0
 
@@ -81,6 +88,7 @@ REPEATS = 15
 def calibrate(
     device: DeviceKind = "cpu",
     *,
+    others: Sequence[Setting] = (),
     share: float = 1.0,
     force: bool = False,
     progress: Progress | None = None,
@@ -90,6 +98,7 @@ def calibrate(
 
     Args:
         device: 'cpu', 'cuda' or 'mps'.
+        others: settings in which some of the sizes are timed too.
         share: of the sizes that are tried.
         force: take what was measured on a noisy machine too.
         progress: is told how far it is.
@@ -100,14 +109,16 @@ def calibrate(
         WeighError: the machine is too noisy.
     """
     check_device(device)
+    base = base_setting()
     watch = watch or stopwatch(device)
     tell = progress or (lambda done, total, what: None)
     began = time.monotonic()
     every = list(probes(share))
+    spanning = {probe.name for probe in probes(share * SPANNING)}
     Random(len(every)).shuffle(every)
     again = every[:: max(1, len(every) // CHECKED)]
     total = len(every) + len(again) + 1
-    with torch.no_grad(), without_collector():
+    with torch.no_grad(), without_collector(), threads():
         tell(0, total, "the host")
         page_s = _page_s(watch)
         bench = _Bench(watch, page_s)
@@ -118,13 +129,16 @@ def calibrate(
             if found is not None:
                 operator, kernel = found
                 points[probe.name] = Point(
-                    operator=operator, kernel=kernel, seconds=bench.seconds(probe)
+                    operator=operator,
+                    kernel=kernel,
+                    seconds=bench.seconds(probe, base),
+                    others=bench.others(probe, others if probe.name in spanning else ()),
                 )
         apart = []
         for number, probe in enumerate(again, 1 + len(every)):
             tell(number, total, f"again: {probe.name}")
             if probe.name in points:
-                apart.append(abs(bench.seconds(probe) / points[probe.name].seconds - 1))
+                apart.append(abs(bench.seconds(probe, base) / points[probe.name].seconds - 1))
     tell(total, total, "")
     calibration = Calibration(
         conditions=conditions(device),
@@ -138,6 +152,26 @@ def calibrate(
     if not force:
         check_quiet(calibration)
     return calibration
+
+
+def base_setting() -> Setting:
+    """What most kernels are timed in: float32, on the threads that PyTorch takes now."""
+    return Setting(dtype="float32", threads=torch.get_num_threads())
+
+
+def other_settings(threads: Sequence[int]) -> Iterator[Setting]:
+    """What a processor is timed in beside: half precision that it has instructions for, and other numbers of threads."""
+    base = base_setting()
+    dtypes = [base.dtype]
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        dtypes.append("bfloat16")
+    if torch.ops.mkldnn._is_mkldnn_fp16_supported():
+        dtypes.append("float16")
+    for dtype in dtypes:
+        for count in dict.fromkeys((base.threads, *threads)):
+            setting = Setting(dtype=dtype, threads=count)
+            if setting != base:
+                yield setting
 
 
 def check_device(device: str) -> None:
@@ -225,14 +259,26 @@ class _Bench:
         """The share of all runs in which the processor was taken away."""
         return self._disturbed / max(self._runs, 1)
 
-    def seconds(self, probe: Probe) -> float:
+    def others(self, probe: Probe, settings: Sequence[Setting]) -> Mapping[Setting, float]:
+        """The same in other settings; what PyTorch has no kernel for in one is left out."""
+        found = {}
+        for setting in settings:
+            with suppress(RuntimeError):
+                found[setting] = self.seconds(probe, setting)
+        return found
+
+    def seconds(self, probe: Probe, setting: Setting) -> float:
         """The typical seconds of one run, without what the system took for new pages."""
+        if torch.get_num_threads() != setting.threads:
+            torch.set_num_threads(setting.threads)
+        operand = partial(self._operand, probe, dtype=DTYPES[setting.dtype])
         places = range(len(probe.shapes))
-        warm = [self._operand(probe, place) for place in places[: probe.warm]]
+        warm = [operand(place) for place in places[: probe.warm]]
         cold = places[probe.warm :]
-        bytes = 4 * sum(torch.Size(probe.shapes[place]).numel() for place in cold)
+        elements = sum(torch.Size(probe.shapes[place]).numel() for place in cold)
+        bytes = bytes_of(elements, setting.dtype)
         copies = min(MOST_COPIES, 1 + COLD_BYTES // bytes) if bytes else 1
-        turns = cycle([[self._operand(probe, place) for place in cold] for _ in range(copies)])
+        turns = cycle([[operand(place) for place in cold] for _ in range(copies)])
         probe.run(*warm, *next(turns))
         samples: list[Sample] = []
         began = time.monotonic()
@@ -247,14 +293,16 @@ class _Bench:
         self._disturbed += sum(not sample.undisturbed for sample in samples)
         return typical(samples)
 
-    def _operand(self, probe: Probe, place: int) -> Tensor:
+    def _operand(self, probe: Probe, place: int, *, dtype: torch.dtype) -> Tensor:
         shape, whole = probe.shapes[place], dict(probe.whole)
         if place in whole:
             return torch.randint(0, whole[place], shape, device=self._watch.name)
+        if place in probe.single:
+            dtype = torch.float32
         count = torch.Size(shape).numel()
         if count > len(self._slab):
-            return torch.ones(shape, device=self._watch.name)
-        return self._slab[:count].clone().view(shape)
+            return torch.ones(shape, device=self._watch.name, dtype=dtype)
+        return self._slab[:count].to(dtype, copy=True).view(shape)
 
 
 def _page_s(watch: Stopwatch) -> float:

@@ -38,7 +38,7 @@ class Probe:
     """An operator to time: what runs, on operands of which shapes.
 
     The first `warm` operands were just made, the rest come from memory. `whole` says which operands are whole
-    numbers, and below what.
+    numbers, and below what; `single` which are float32 whatever the others are.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Probe:
     shapes: tuple[Shape, ...]
     warm: int = 1
     whole: tuple[tuple[int, int], ...] = ()
+    single: tuple[int, ...] = ()
 
     @property
     def elements(self) -> int:
@@ -247,7 +248,9 @@ def _attention(rng: Random) -> Iterator[Probe]:
     yield Probe(name=f"attention {q}", run=forward, shapes=(q, q, q), warm=3)
     if torch.cuda.is_available():
         return  # its backward there is another operator, whose operands only its forward makes
-    yield Probe(name=f"attention {q} backward", run=backward, shapes=(q, q, q, q, q, q[:-1]))
+    yield Probe(
+        name=f"attention {q} backward", run=backward, shapes=(q, q, q, q, q, q[:-1]), single=(5,)
+    )
 
 
 # -- what is bound by memory ---------------------------------------------------------------------
@@ -313,7 +316,7 @@ def _softmax(rng: Random) -> Iterator[Probe]:
     yield Probe(name=f"softmax {x}", run=lambda x: functional.softmax(x, -1), shapes=(x,))
     yield Probe(
         name=f"softmax {x} backward",
-        run=lambda dy, y: aten._softmax_backward_data(dy, y, -1, torch.float32),
+        run=lambda dy, y: aten._softmax_backward_data(dy, y, -1, y.dtype),
         shapes=(x, x),
     )
 

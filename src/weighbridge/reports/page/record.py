@@ -32,6 +32,9 @@ LEVEL = 6
 """Of deflate: the highest takes three times as long for a hundredth less."""
 
 
+NEVER = -2
+"""Stands for the operator at which a storage is born or freed where there is none."""
+
 SIZE = "@"
 """Stands where the size of an input does."""
 
@@ -151,8 +154,8 @@ def _position(position: Position, texts: Texts) -> dict[str, Json]:
         "lives": {
             "bytes": _growing(position.bytes),
             "birth": [life.birth for life in lives],
-            "first": [life.first for life in lives],
-            "death": [life.death for life in lives],
+            "first": [NEVER if life.first is None else life.first for life in lives],
+            "death": [NEVER if life.death is None else life.death for life in lives],
             "category": [categories[life.category] for life in lives],
             "scope": [texts.place(life.scope) for life in lives],
             "maker": [texts.place(life.maker) for life in lives],

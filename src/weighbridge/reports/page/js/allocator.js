@@ -11,6 +11,9 @@ const MIN_LARGE = 10 * MIB;
 const LARGE_SEGMENT = 20 * MIB;
 const ROUND_LARGE = 2 * MIB;
 
+/** Stands for the bytes of an event that frees. */
+export const FREED = -1;
+
 /**
  * @typedef {object} Block
  * @property {number} address
@@ -38,13 +41,13 @@ const ROUND_LARGE = 2 * MIB;
 /**
  * Plays a loop's allocations and frees.
  * @param {Int32Array} ids what each event allocates or frees
- * @param {Float64Array} sizes bytes that each event allocates, NaN where it frees
+ * @param {Float64Array} sizes bytes that each event allocates, FREED where it frees
  * @param {number|null} room bytes that the device has for it; null: any number
  * @returns {Replay}
  */
 export function replay(ids, sizes, room) {
-  /** @type {Map<number, Block|null>} */
-  const live = new Map();
+  /** @type {(Block|null)[]} */
+  const live = new Array(ids.reduce((most, id) => Math.max(most, id), -1) + 1);
   /** @type {Block[]} */
   const small = [];
   /** @type {Block[]} */
@@ -76,18 +79,15 @@ export function replay(ids, sizes, room) {
   for (let event = 0; event < ids.length; event += 1) {
     const id = ids[event];
     const bytes = sizes[event];
-    if (Number.isNaN(bytes)) {
-      const block = live.get(id) ?? null;
-      live.delete(id);
-      if (block === null) continue;
+    if (bytes === FREED) {
+      const block = live[id];
+      live[id] = null;
+      if (!block) continue;
       allocated -= block.size;
       free(block);
       continue;
     }
-    if (bytes <= 0) {
-      live.set(id, null);
-      continue;
-    }
+    if (bytes === 0) continue;
     const size = Math.max(Math.ceil(bytes / MIN_BLOCK) * MIN_BLOCK, MIN_BLOCK);
     const cache = size <= SMALL ? small : large;
     const place = placeOf(cache, size, -1);
@@ -112,7 +112,7 @@ export function replay(ids, sizes, room) {
     block.allocated = true;
     const rest = block.size - size;
     if (cache === small ? rest >= MIN_BLOCK : rest > SMALL) put(cut(block, size));
-    live.set(id, block);
+    live[id] = block;
     allocated += block.size;
     mostAllocated = Math.max(mostAllocated, allocated);
   }

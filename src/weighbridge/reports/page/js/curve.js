@@ -110,8 +110,9 @@ export class Curve {
     this.picture.setAttribute("viewBox", `0 0 ${this.width} ${HEIGHT}`);
     const most = step.allocated[step.peak];
     const columns = fullest(step);
-    const x = (/** @type {number} */ index) => LEFT + (index / count) * (this.width - LEFT);
-    const y = (/** @type {number} */ size) => HEIGHT - BOTTOM - (size / most) * (HEIGHT - BOTTOM - TOP);
+    const x = (/** @type {number} */ index) => tenths(LEFT + (index / count) * (this.width - LEFT));
+    const y = (/** @type {number} */ size) => tenths(HEIGHT - BOTTOM - (size / most) * (HEIGHT - BOTTOM - TOP));
+    const sides = Float64Array.from([...columns.map(({ begin }) => begin), count], x);
     const parts = [];
     let base = new Float64Array(columns.length);
     /** @type {HTMLElement[]} */
@@ -120,7 +121,7 @@ export class Curve {
       const sizes = step.categories[kind];
       if (!sizes.some((size) => size > 0)) return;
       const top = base.map((below, column) => below + sizes[columns[column].index]);
-      parts.push(svg("path", { class: `area ${name}`, d: area(columns, base, top, x, y) }));
+      parts.push(svg("path", { class: `area ${name}`, d: area(sides, base.map(y), top.map(y)) }));
       base = top;
       legend.push(html("li", {}, html("i", { class: `swatch ${name}` }), this.head.category_names[name]));
     });
@@ -140,15 +141,15 @@ export class Curve {
   #axes(reading, step, x, y, most) {
     const parts = [];
     for (const size of ticks(most)) {
-      parts.push(svg("line", { class: "grid", x1: LEFT, x2: this.width, y1: y(size).toFixed(1), y2: y(size).toFixed(1) }));
-      parts.push(svg("text", { class: "tick", x: LEFT - 6, y: (y(size) + 4).toFixed(1), "text-anchor": "end" }, memory(size)));
+      parts.push(svg("line", { class: "grid", x1: LEFT, x2: this.width, y1: y(size), y2: y(size) }));
+      parts.push(svg("text", { class: "tick", x: LEFT - 6, y: y(size) + 4, "text-anchor": "end" }, memory(size)));
     }
     const { phase } = reading.position.ops;
     this.head.phases.forEach((name, kind) => {
       const begin = phase.indexOf(kind);
       if (begin < 0) return;
       const end = phase.lastIndexOf(kind) + 1;
-      parts.push(svg("line", { class: "phase", x1: x(begin).toFixed(1), x2: x(begin).toFixed(1), y1: TOP, y2: HEIGHT - BOTTOM }));
+      parts.push(svg("line", { class: "phase", x1: x(begin), x2: x(begin), y1: TOP, y2: HEIGHT - BOTTOM }));
       const middle = (x(begin) + x(end)) / 2;
       if (x(end) - x(begin) > 60) {
         parts.push(svg("text", { class: "tick", x: middle.toFixed(1), y: HEIGHT - 6, "text-anchor": "middle" }, name));
@@ -156,9 +157,9 @@ export class Curve {
     });
     const at = x(step.peak + 0.5);
     const right = at > this.width / 2;
-    parts.push(svg("line", { class: "peak", x1: at.toFixed(1), x2: at.toFixed(1), y1: TOP - 6, y2: HEIGHT - BOTTOM }));
+    parts.push(svg("line", { class: "peak", x1: at, x2: at, y1: TOP - 6, y2: HEIGHT - BOTTOM }));
     parts.push(
-      svg("text", { class: "peak", x: (at + (right ? -6 : 6)).toFixed(1), y: TOP - 8, "text-anchor": right ? "end" : "start" },
+      svg("text", { class: "peak", x: at + (right ? -6 : 6), y: TOP - 8, "text-anchor": right ? "end" : "start" },
         `peak ${memory(most)}`),
     );
     return parts;
@@ -184,21 +185,27 @@ function fullest(step) {
   return columns;
 }
 
+/** A place in the picture. @param {number} place @returns {number} */
+function tenths(place) {
+  return Math.round(10 * place) / 10;
+}
+
 /**
- * @param {{begin: number, end: number}[]} columns
- * @param {Float64Array} base @param {Float64Array} top
- * @param {(index: number) => number} x @param {(size: number) => number} y
+ * The outline of an area of columns.
+ * @param {Float64Array} sides of the columns: one more than there are
+ * @param {Float64Array} low @param {Float64Array} high
  */
-function area(columns, base, top, x, y) {
-  let there = "";
-  let back = "";
-  columns.forEach(({ begin, end }, column) => {
-    const [left, right] = [x(begin).toFixed(1), x(end).toFixed(1)];
-    const [high, low] = [y(top[column]).toFixed(1), y(base[column]).toFixed(1)];
-    there += `L${left} ${high}L${right} ${high}`;
-    back = `L${right} ${low}L${left} ${low}${back}`;
-  });
-  return `M${there.slice(1)}${back}Z`;
+function area(sides, low, high) {
+  const last = high.length;
+  let path = `M${sides[0]} ${high[0]}`;
+  for (let column = 1; column < last; column += 1) {
+    if (high[column] !== high[column - 1]) path += `H${sides[column]}V${high[column]}`;
+  }
+  path += `H${sides[last]}V${low[last - 1]}`;
+  for (let column = last - 1; column > 0; column -= 1) {
+    if (low[column] !== low[column - 1]) path += `H${sides[column]}V${low[column - 1]}`;
+  }
+  return `${path}H${sides[0]}Z`;
 }
 
 /** Three or four round sizes up to the highest. @param {number} most @returns {number[]} */

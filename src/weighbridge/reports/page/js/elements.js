@@ -30,6 +30,19 @@ export function svg(tag, attributes = {}, ...children) {
   return made;
 }
 
+/** Sets what is not so already. @param {Element} element @param {Record<string, string|number>} attributes */
+export function update(element, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    const text = String(value);
+    if (element.getAttribute(name) !== text) element.setAttribute(name, text);
+  }
+}
+
+/** Writes a text where it is another. @param {Element} element @param {string} text */
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 /** The element of the template with that id. @param {string} id @returns {HTMLElement} */
 export function part(id) {
   const found = document.getElementById(id);

@@ -2,7 +2,7 @@
  * An icicle: every module as a bar as wide as its share, those that it holds below it.
  */
 
-import { part, svg } from "./elements.js";
+import { part, svg, update, write } from "./elements.js";
 import { walk } from "./modules.js";
 import { count, integer, memory, percent } from "./units.js";
 
@@ -23,6 +23,8 @@ export class Icicle {
     this.top = "";
     this.selected = "";
     this.picture = part("icicle");
+    /** @type {Map<string, SVGElement>} bars that were drawn before, by scope */
+    this.bars = new Map();
     const measures = /** @type {HTMLSelectElement} */ (part("icicle-measure"));
     this.measures = measures;
     measures.addEventListener("change", () => this.#draw());
@@ -115,7 +117,9 @@ export class Icicle {
     };
     if (whole) add(top, 0, this.width, 0);
     this.picture.setAttribute("viewBox", `0 0 ${this.width} ${levels * ROW}`);
-    this.picture.replaceChildren(...bars);
+    const { children } = this.picture;
+    const same = children.length === bars.length && bars.every((bar, place) => bar === children[place]);
+    if (!same) this.picture.replaceChildren(...bars);
     bars[0]?.setAttribute("tabindex", "0");
     part("icicle-empty").hidden = whole > 0;
     /** @type {HTMLButtonElement} */ (part("icicle-up")).disabled = this.top === "";
@@ -129,16 +133,18 @@ export class Icicle {
     const value = each.all[measure];
     const figure = measure === "memory" ? memory(value) : measure === "params" ? integer(value) : count(value);
     const title = `${each.scope || each.name}: ${figure}, ${percent(value / whole)}`;
-    const label = width > 9 * each.name.length + 8 ? [svg("text", { x: (left + 5).toFixed(1), y: level * ROW + 21 }, each.name)] : [];
-    return svg(
-      "g",
-      {
-        class: `bar level${level % 3}${each.scope === this.selected ? " selected" : ""}`,
-        "data-scope": each.scope, role: "button", tabindex: -1, "aria-label": title,
-      },
-      svg("title", {}, title),
-      svg("rect", { x: left.toFixed(1), y: level * ROW, width: Math.max(width - 1, 0.5).toFixed(1), height: ROW - 1 }),
-      ...label,
-    );
+    const label = width > 9 * each.name.length + 8 ? each.name : "";
+    const bar = this.bars.get(each.scope) ?? svg("g", { role: "button" }, svg("title"), svg("rect"), svg("text"));
+    this.bars.set(each.scope, bar);
+    update(bar, {
+      class: `bar level${level % 3}${each.scope === this.selected ? " selected" : ""}`,
+      "data-scope": each.scope, tabindex: -1, "aria-label": title,
+    });
+    const [heading, box, text] = bar.children;
+    write(heading, title);
+    update(box, { x: left.toFixed(1), y: level * ROW, width: Math.max(width - 1, 0.5).toFixed(1), height: ROW - 1 });
+    update(text, { x: (left + 5).toFixed(1), y: level * ROW + 21 });
+    write(text, label);
+    return bar;
   }
 }

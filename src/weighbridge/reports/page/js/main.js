@@ -8,7 +8,7 @@ import { Exports } from "./exports.js";
 import { drawFigures, drawPeak, drawVerdict } from "./figures.js";
 import { Icicle } from "./icicle.js";
 import { Knobs } from "./knobs.js";
-import { read } from "./reading.js";
+import { prepare, read } from "./reading.js";
 import { readHead } from "./record.js";
 import { LayerTree } from "./tree.js";
 import { count, integer, memory, percent, plural } from "./units.js";
@@ -39,6 +39,7 @@ async function turn() {
   draw(reading);
   document.documentElement.dataset.turned = String(mine);
   document.documentElement.dataset.milliseconds = (performance.now() - began).toFixed(1);
+  prepare(head, reading.setting.entry);
 }
 
 /** @param {Reading} reading */

@@ -42,6 +42,26 @@ async function opened(head, entry) {
 }
 
 /**
+ * Unpacks, while nothing else is to do, the positions that are one knob away, so that turning one finds them there.
+ * @param {Head} head
+ * @param {number} entry
+ */
+export function prepare(head, entry) {
+  const here = head.positions[entry];
+  const turns = (/** @type {import("./record.js").Entry} */ each) =>
+    Number(each.precision !== here.precision) + Number(each.optimizer !== here.optimizer) +
+    Number(each.checkpointing !== here.checkpointing);
+  const left = [...head.positions.keys()].filter((place) => !known.has(place) && turns(head.positions[place]) === 1);
+  const next = async () => {
+    const place = left.shift();
+    if (place === undefined) return;
+    await opened(head, place);
+    requestIdleCallback(next);
+  };
+  requestIdleCallback(next);
+}
+
+/**
  * @param {Head} head
  * @param {Setting} setting
  * @returns {Promise<Reading>}

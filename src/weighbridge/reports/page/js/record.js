@@ -7,7 +7,7 @@
  */
 
 /**
- * @typedef {{of: number[], zero: number[], terms: [number, number, number[]][]}} Growing
+ * @typedef {{of: ArrayLike<number>, zero: ArrayLike<number>, terms: [number, number, ArrayLike<number>][]}} Growing
  * Which polynomial each number is; of each polynomial its value at a batch of 0 and no steps; and the terms as [i, j, of each].
  *
  * @typedef {{batch: number, sizeSteps: number}} Point
@@ -17,10 +17,10 @@
  *
  * @typedef {object} Lives Storages, one a place of every column, as `analyses/memory/timeline.py` has them.
  * @property {Growing} bytes
- * @property {number[]} birth the operator that allocates it, -1 before the step
- * @property {(number|null)[]} first its birth in the first step of all, null where that has none
- * @property {(number|null)[]} death the operator after which it is free, null where it outlives the step
- * @property {number[]} category
+ * @property {Int32Array} birth the operator that allocates it, -1 before the step
+ * @property {Int32Array} first its birth in the first step of all, NEVER where that has none
+ * @property {Int32Array} death the operator after which it is free, NEVER where it outlives the step
+ * @property {Int32Array} category
  * @property {number[]} scope
  * @property {number[]} maker
  * @property {[number, number][]} held outputs that a loop still names, and the place of the output that each is
@@ -81,6 +81,9 @@
  * @typedef {{times: number, text: string, value: Growing, names: string[], sizes: Growing}} Formula
  */
 
+/** No operator. */
+export const NEVER = -2;
+
 /** @returns {Head} */
 export function readHead() {
   const text = document.getElementById("record")?.textContent ?? "";
@@ -96,7 +99,15 @@ export async function unpack(packed) {
   const raw = atob(packed);
   const bytes = Uint8Array.from(raw, (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  return new Response(stream).json();
+  const position = await new Response(stream).json();
+  const { lives } = position;
+  for (const column of ["birth", "first", "death", "category"]) lives[column] = Int32Array.from(lives[column]);
+  for (const growing of [position.figures, lives.bytes]) {
+    growing.of = Int32Array.from(growing.of);
+    growing.zero = Float64Array.from(growing.zero);
+    for (const term of growing.terms) term[2] = Float64Array.from(term[2]);
+  }
+  return position;
 }
 
 /**

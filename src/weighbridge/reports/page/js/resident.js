@@ -3,8 +3,8 @@
  * analyses/memory/largest.py).
  */
 
-import { replay } from "./allocator.js";
-import { at } from "./record.js";
+import { FREED, replay } from "./allocator.js";
+import { at, NEVER } from "./record.js";
 
 /** @typedef {import("./record.js").Position} Position */
 /** @typedef {import("./record.js").Head} Head */
@@ -72,13 +72,13 @@ export function loopOf(position, head) {
     for (let place = 0; place < count; place += 1) {
       const end = death[place];
       if (category[place] === holding) {
-        if (round && end !== null) append(deaths, end, number(heldOf.get(place) ?? place, round - 1));
+        if (round && end !== NEVER) append(deaths, end, number(heldOf.get(place) ?? place, round - 1));
         continue;
       }
       const begin = round === 0 ? first[place] : birth[place];
-      if (begin === null || living.has(number(place, round))) continue;
+      if (begin === NEVER || living.has(number(place, round))) continue;
       append(births, begin, place);
-      if (end !== null) append(deaths, end, number(place, round));
+      if (end !== NEVER) append(deaths, end, number(place, round));
     }
     const awaited = new Set([...deaths.values()].flat());
     const before = [...living].filter(([, place]) => !stays(place)).map(([id]) => id);
@@ -118,14 +118,14 @@ function events(loop, bytes, share, workspace) {
   const ids = new Int32Array(length);
   const sizes = new Float64Array(length);
   for (let handle = 0; handle < loop.handles; handle += 1) {
-    ids[handle] = -1 - handle;
+    ids[handle] = 2 * bytes.length + handle;
     sizes[handle] = workspace;
   }
   ids.set(loop.ids, loop.handles);
   for (let event = 0; event < loop.ids.length; event += 1) {
     const place = loop.places[event];
-    const size = place < 0 ? NaN : bytes[place];
-    sizes[loop.handles + event] = share && place >= 0 ? Math.trunc(size * (1 + share)) : size;
+    if (place < 0) sizes[loop.handles + event] = FREED;
+    else sizes[loop.handles + event] = share ? Math.trunc(bytes[place] * (1 + share)) : bytes[place];
   }
   return { ids, sizes };
 }
@@ -274,7 +274,7 @@ function liveness(position, bytes) {
   for (let place = 0; place < bytes.length; place += 1) {
     change[Math.max(birth[place], 0)] += bytes[place];
     const end = death[place];
-    if (end !== null) change[end + 1] -= bytes[place];
+    if (end !== NEVER) change[end + 1] -= bytes[place];
   }
   let live = 0;
   let most = 0;

@@ -2,7 +2,7 @@
  * What is allocated while each operator of a step runs, and where the peak is (analyses/memory/timeline.py).
  */
 
-import { at } from "./record.js";
+import { at, NEVER } from "./record.js";
 
 /** @typedef {import("./record.js").Position} Position */
 /** @typedef {"first" | "later"} Round */
@@ -17,10 +17,10 @@ import { at } from "./record.js";
  */
 
 /**
- * The birth of each storage in a round; null where the round does not have it.
+ * The birth of each storage in a round; NEVER where the round does not have it.
  * @param {Position} position
  * @param {Round} round
- * @returns {(number|null)[]}
+ * @returns {Int32Array}
  */
 function births(position, round) {
   return round === "later" ? position.lives.birth : position.lives.first;
@@ -41,11 +41,11 @@ export function timeline(position, bytes, round, kinds) {
   let kept = 0;
   for (let place = 0; place < bytes.length; place += 1) {
     const birth = born[place];
-    if (birth === null) continue;
+    if (birth === NEVER) continue;
     const change = categories[category[place]];
     change[Math.max(birth, 0)] += bytes[place];
     const end = death[place];
-    if (end === null) kept += bytes[place];
+    if (end === NEVER) kept += bytes[place];
     else change[end + 1] -= bytes[place];
   }
   const allocated = new Float64Array(count);
@@ -77,7 +77,7 @@ export function alive(position, bytes, round, index) {
   for (let place = 0; place < bytes.length; place += 1) {
     const birth = born[place];
     const end = death[place];
-    if (birth !== null && birth <= index && (end === null || end >= index)) found.push(place);
+    if (birth !== NEVER && birth <= index && (end === NEVER || end >= index)) found.push(place);
   }
   return found.sort((a, b) => bytes[b] - bytes[a] || a - b);
 }

@@ -23,9 +23,11 @@ from weighbridge.calibration import (
     read,
     write,
 )
+from weighbridge.devices import may_have_gpus
 from weighbridge.errors import UsageError
 from weighbridge.machine import calibrated, conditions, measured_clock
 from weighbridge.ops.kernel import KERNEL_CLASSES, Gemm, Kernel
+from weighbridge.reports.machine import state
 
 HERE = Conditions(
     device="cpu", processor="Test 1", cores=2, threads=2, torch="2.9.0", system="Linux", malloc=""
@@ -224,12 +226,53 @@ def test_a_stale_calibration_is_not_used(tmp_path, monkeypatch):
     found = calibrated()
     assert found is not None
     assert any("another processor" in reason for reason in found.stale)
-    from weighbridge.devices import here
+    from weighbridge.devices import CPU, here
     from weighbridge.rooms import clock
 
     assert clock(here(), "float32").measured is None
+    assert clock(CPU, "float32").measured is None
+    with pytest.raises(
+        UsageError, match=r"stale, processor another processor, and .* now"
+    ) as caught:
+        weigh("100 -> (fc)10").time("here")
+    assert "weigh calibrate" in str(caught.value)
     write(calibration(conditions=conditions(HERE)), path())
     assert clock(here(), "float32").measured is not None
+
+
+def test_any_processor_is_this_one_once_it_is_calibrated(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    assert "rates of Core i7-12700H for any CPU" in weigh("100 -> (fc)10", on="cpu").screen()
+    write(calibration(conditions=conditions(HERE)), path())
+    screen = weigh("100 -> (fc)10", on="cpu").screen()
+    assert f"rates of {conditions(HERE).processor}" in screen
+    assert "calibrated on 2026-11-27" in screen
+
+
+def test_a_number_of_threads_that_is_lacking_now_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    write(calibration(conditions=conditions(HERE)), path())
+    for count, lacking in ((1, None), (2, None), (3, "3 threads")):
+        monkeypatch.setattr("weighbridge.machine.threads", lambda recorded, count=count: count)
+        found = calibrated()
+        assert found is not None
+        assert found.lacking == lacking
+    assert "PyTorch takes 3 threads now, which it lacks" in state(
+        found.calibration, (), found.lacking
+    )
+    assert (
+        "27 kernels in float32 on 2 threads, 27 of them in bfloat16 on 2 threads and float32 on 1 thread too"
+        in state(found.calibration, (), None)
+    )
+
+
+def test_pytorch_is_not_loaded_for_gpus_that_no_driver_shows(tmp_path):
+    (tmp_path / "dev").mkdir()
+    assert not may_have_gpus(tmp_path)
+    (tmp_path / "dev" / "nvidiactl").touch()
+    assert may_have_gpus(tmp_path)
 
 
 # -- the clock -----------------------------------------------------------------------------------

@@ -160,8 +160,9 @@ class Calibration:
     def classes(self, setting: Setting) -> Mapping[Class, Sequence[Point]]:
         """The points that were timed in a setting, by all classes that they belong to."""
         found: dict[Class, list[Point]] = {}
+        every = setting == self.base
         for point in self.points:
-            if setting == self.base or setting in point.others:
+            if every or setting in point.others:
                 for of in dict.fromkeys((*classes_of(point.kernel, point.operator), ALL)):
                     found.setdefault(of, []).append(point)
         return found

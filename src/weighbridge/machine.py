@@ -24,10 +24,13 @@ LOW, HIGH = 0.85, 1.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibrated:
-    """The calibration of this machine; `stale` says why it does not hold now."""
+    """The calibration of this machine; `stale` says why it does not hold now, `lacking` which number of threads it lacks
+    that PyTorch takes now.
+    """
 
     calibration: Calibration
     stale: tuple[str, ...]
+    lacking: str | None
 
 
 def calibrated(device: str = "cpu") -> Calibrated | None:
@@ -40,7 +43,11 @@ def calibrated(device: str = "cpu") -> Calibrated | None:
     if found is None:
         return None
     now = conditions(found.conditions)
-    return Calibrated(calibration=found, stale=found.conditions.differences(now))
+    return Calibrated(
+        calibration=found,
+        stale=found.conditions.differences(now),
+        lacking=Measured(found).at(now.threads).lacks(found.base.dtype),
+    )
 
 
 def conditions(recorded: Conditions) -> Conditions:

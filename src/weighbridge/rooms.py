@@ -59,7 +59,9 @@ def here() -> tuple[Device, ...]:
 
 
 def gpus_here() -> tuple[Device, ...]:
-    """The GPUs of this machine; none where there is none."""
+    """The GPUs of this machine; none where there is none. PyTorch takes seconds to load, and is asked where one may be."""
+    if not devices.may_have_gpus():
+        return ()
     if find_spec("torch") is not None:
         from .frontends.torch.machine import gpus
 
@@ -92,13 +94,20 @@ def backend(device: Device) -> Backend:
 
 
 def clock(device: Device, precision: Precision) -> Clock:
-    """The clock of a device, or of the one that stands for it, with what is known of how near it comes to its peaks."""
-    if device.key == HERE:
-        found = calibrated()
-        if found is not None and not found.stale:
-            return measured_clock(found.calibration)
+    """The clock of a device, or of the one that stands for it, with what is known of how near it comes to its peaks.
+
+    This machine's processor, once it is calibrated, stands for any.
+    """
+    found = calibrated() if device.key in (HERE, devices.CPU.key) else None
+    if found is not None and not found.stale:
+        return measured_clock(found.calibration)
     rated = devices.rated(device)
-    return Clock(device=rated, efficiencies=devices.efficiencies(rated), tf32=precision == "tf32")
+    return Clock(
+        device=rated,
+        efficiencies=devices.efficiencies(rated),
+        tf32=precision == "tf32",
+        stale=() if found is None else found.stale,
+    )
 
 
 def _devices(on: On) -> Iterator[Device]:

@@ -29,13 +29,16 @@ def here(as_json: bool, width: int | None, color: bool | None) -> None:
 
     with progress("this machine"):
         found, rooms = calibrated(), devices()
-    calibration, stale = (None, ()) if found is None else (found.calibration, found.stale)
     what = (rooms, processor.name(), processor.cores(), processor.caches())
     if as_json:
-        record = None if calibration is None else drawn.state_json(calibration, stale)
+        record = None if found is None else drawn.state_json(found.calibration, found.stale)
         deliver(drawn.here_json(*what, record))
     else:
-        text = drawn.state(calibration, stale)
+        text = (
+            drawn.NONE
+            if found is None
+            else drawn.state(found.calibration, found.stale, found.lacking)
+        )
         deliver(drawn.here(*what, text, **look_of(None, width, color)))
 
 

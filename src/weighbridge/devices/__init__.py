@@ -19,10 +19,10 @@ Adding a device is adding a TOML file to `cards`; `docs/devices.md` describes th
 
 from __future__ import annotations
 
-from .catalogue import load, load_all, names, parse, size_of, with_memory
+from .catalogue import CPU, load, load_all, names, parse, size_of, with_memory
 from .device import Device, Kind, Range, Rates, Source
 from .efficiency import UNMEASURED, Efficiencies, Efficiency
-from .machine import gpu, gpus_by_driver, here
+from .machine import gpu, gpus_by_driver, here, may_have_gpus
 from .measured import measured
 from .nearest import efficiencies, taken_over
 from .prices import Instance, cheapest, instances, user_prices
@@ -30,6 +30,7 @@ from .sustained import PRODUCTS, clock_share, reached
 from .typical import rated
 
 __all__ = [
+    "CPU",
     "PRODUCTS",
     "UNMEASURED",
     "Device",
@@ -49,6 +50,7 @@ __all__ = [
     "instances",
     "load",
     "load_all",
+    "may_have_gpus",
     "measured",
     "names",
     "parse",

@@ -7,6 +7,7 @@ allow, and what is free of both right now. The machine's own files are read and 
 from __future__ import annotations
 
 import os
+import platform
 import re
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -29,6 +30,9 @@ SMI = (
 )
 SMI_USED = ("nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits")
 SMI_SECONDS = 10.0
+
+DRIVERS = ("nvidia*", "nvhost*", "kfd", "dxg")
+"""Files of drivers under /dev: NVIDIA's, its Jetsons', AMD's, and Windows' for Linux in it."""
 
 
 def here(root: Path = Path("/")) -> Device:
@@ -56,6 +60,13 @@ def here(root: Path = Path("/")) -> Device:
         usable_memory_bytes=free,
         default_foreach=False,
     )
+
+
+def may_have_gpus(root: Path = Path("/")) -> bool:
+    """Whether there may be a GPU that PyTorch can use: on Linux its driver shows a file, elsewhere nothing tells."""
+    if platform.system() != "Linux":
+        return True
+    return any(found for name in DRIVERS for found in (root / "dev").glob(name))
 
 
 def gpus_by_driver() -> tuple[Device, ...]:

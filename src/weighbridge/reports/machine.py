@@ -86,10 +86,11 @@ def here_json(
     )
 
 
-def state(calibration: Calibration | None, stale: Sequence[str]) -> str:
-    """One sentence: whether the machine is calibrated, since when, and whether that still holds."""
-    if calibration is None:
-        return "none; measure this machine: weigh calibrate"
+NONE = "none; measure this machine: weigh calibrate"
+
+
+def state(calibration: Calibration, stale: Sequence[str], lacking: str | None) -> str:
+    """One sentence: when the machine was calibrated, in what, and whether that still holds."""
     conditions = calibration.conditions
     taken = (
         f"of {calibration.taken[:16].replace('T', ' ')} UTC, PyTorch {conditions.torch}, {held(calibration)}, "
@@ -97,6 +98,8 @@ def state(calibration: Calibration | None, stale: Sequence[str]) -> str:
     )
     if stale:
         return f"stale and not used, {taken}: {'; '.join(stale)}; measure again: weigh calibrate"
+    if lacking is not None:
+        return f"{taken}; PyTorch takes {lacking} now, which it lacks: times are extrapolated"
     return taken
 
 

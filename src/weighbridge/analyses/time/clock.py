@@ -60,13 +60,15 @@ class KernelTime:
 class Clock:
     """A device, how near it comes to its peaks, and whether float32 products may run in TF32.
 
-    `measured` is what this very machine's calibration says, which then goes before shares of peaks.
+    `measured` is what this very machine's calibration says, which then goes before shares of peaks; or `stale` why that
+    does not hold.
     """
 
     device: Device
     efficiencies: Efficiencies
     tf32: bool = False
     measured: Measured | None = None
+    stale: tuple[str, ...] = ()
 
     @property
     def on_host(self) -> bool:
@@ -95,8 +97,9 @@ class Clock:
         found = self.efficiencies.of(kernel.kind, kernel.part, channels_last=kernel.channels_last)
         bandwidth = self.device.bandwidth_bytes_per_s
         if bandwidth is None:
+            stale = f": its calibration is stale, {'; '.join(self.stale)}" if self.stale else ""
             raise UsageError(
-                f"nobody says how fast {self.device.name.partition(',')[0]} is",
+                f"nobody says how fast {self.device.name.partition(',')[0]} is{stale}",
                 "name a device with a card (weigh devices), or measure this machine: weigh calibrate",
             )
         peak = self.flop_per_s(kernel)

@@ -165,6 +165,7 @@ class Measured:
     def __init__(self, calibration: Calibration, threads: int | None = None) -> None:
         self.calibration = calibration
         self.threads = threads or calibration.base.threads
+        self._classes: dict[Setting, Mapping[Class, Sequence[Point]]] = {}
         self._curves: dict[Class, Curve] = {}
         self._ratios: dict[tuple[Class, Setting], Ratio] = {}
 
@@ -227,6 +228,12 @@ class Measured:
         """The numbers of threads that were measured in a dtype."""
         return self._threads.get(dtype, [])
 
+    def _points(self, of: Class, setting: Setting) -> Sequence[Point]:
+        """The points of a class that were timed in a setting."""
+        if setting not in self._classes:
+            self._classes[setting] = self.calibration.classes(setting)
+        return self._classes[setting][of]
+
     @cached_property
     def _threads(self) -> Mapping[str, list[int]]:
         found: dict[str, list[int]] = {}
@@ -238,7 +245,7 @@ class Measured:
         base, fits = self.calibration.base, self.calibration.fits
         of = next(of for of in classes if (of, base) in fits)
         if of not in self._curves:
-            self._curves[of] = Curve(self.calibration.classes(base)[of], fits[of, base])
+            self._curves[of] = Curve(self._points(of, base), fits[of, base])
         return self._curves[of]
 
     def _times(self, classes: Sequence[Class], dtype: str, seconds: float) -> float:
@@ -264,8 +271,7 @@ class Measured:
             return 1.0
         of = next(of for of in classes if (of, setting) in fits)
         if (of, setting) not in self._ratios:
-            points = self.calibration.classes(setting)[of]
-            self._ratios[of, setting] = Ratio(points, fits[of, setting])
+            self._ratios[of, setting] = Ratio(self._points(of, setting), fits[of, setting])
         return self._ratios[of, setting].of(seconds)
 
     def host_s(self, program: Program, launched: Sequence[Launch]) -> float:

@@ -276,6 +276,7 @@ def test_pytorch_says_what_memory_a_gpu_offers(monkeypatch):
     seen = types.SimpleNamespace(
         name="NVIDIA GeForce RTX 4090", total_memory=24000 * MIB, major=8, minor=9
     )
+    monkeypatch.setattr(devices, "may_have_gpus", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: seen)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 
 from benchmarks import allocator, building, every, pages, serve, startup, tracing, whatifs
+from benchmarks.charts import command as charts
 from benchmarks.fitting import command as fitting
 from benchmarks.peers import command as peers
 from benchmarks.truth import command as truth
@@ -36,6 +37,9 @@ def main(names: list[str]) -> int:
         return 0
     if names[:1] == ["pages"]:  # needs a browser
         pages.main(names[1:])
+        return 0
+    if names[:1] == ["charts"]:  # needs a browser, and the libraries
+        charts.main(names[1:])
         return 0
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:

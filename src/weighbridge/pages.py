@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from . import papers
 from .analyses.knobs import Knobs, knobs, only, sized
 from .analyses.memory.fit import fit
 from .analyses.memory.largest import Placed, Room
@@ -12,10 +13,12 @@ from .analyses.time.step import StepTime, Untimed
 from .analyses.weighing import Weighing
 from .devices import Device, load_all
 from .errors import WeighError
+from .frontends import zoo
 from .network import Network
 from .program import Op, Program
 from .reports import page
 from .reports.formulas import Board, Written
+from .reports.page.published import Published, published
 from .reports.page.record import Asked, Formulas, on, record
 from .reports.sheet import Sheet
 from .reports.side_by_side import sentences
@@ -49,7 +52,16 @@ def render(
         formulas=_formulas(weighing, network, turned.positions[0].lattice),
     )
     found = record(weighing, turned, asked)
-    return page.render(weighing, found, verdicts=said, sheet=sheet)
+    return page.render(weighing, found, verdicts=said, sheet=sheet, papers=_papers(weighing))
+
+
+def _papers(weighing: Weighing) -> tuple[Published, ...]:
+    """The published table of the network's family, where there is one: tables are named by families."""
+    _, _, name = weighing.program.source.partition(":")
+    family = zoo.family(name)
+    if family not in papers.names():
+        return ()
+    return (published(papers.table(family), zoo.canonical(name) or name),)
 
 
 def _turned(weighing: Weighing, network: Network) -> Knobs:

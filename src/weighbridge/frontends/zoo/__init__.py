@@ -21,7 +21,17 @@ from .network import Ends, Family, Network
 if TYPE_CHECKING:
     from ...program import Program
 
-__all__ = ["ALIASES", "FAMILIES", "Ends", "Network", "canonical", "describe", "names", "read"]
+__all__ = [
+    "ALIASES",
+    "FAMILIES",
+    "Ends",
+    "Network",
+    "canonical",
+    "describe",
+    "family",
+    "names",
+    "read",
+]
 
 # fmt: off
 FAMILIES: Mapping[str, tuple[str, ...]] = {
@@ -84,6 +94,11 @@ def canonical(name: str) -> str | None:
     Case, spaces, hyphens, underscores and dots do not matter: 'ResNet-50' is 'resnet50'.
     """
     return _CANONICAL.get(_folded(name))
+
+
+def family(name: str) -> str | None:
+    """The family of a network, or None where the zoo does not have it."""
+    return _FAMILY_OF.get(canonical(name) or "")
 
 
 def describe(name: str) -> Network:

@@ -20,6 +20,7 @@ from ...units import percent
 from .. import screen
 from ..layers import short_unit
 from ..sheet import Sheet, text
+from .published import Published
 
 MODULES = (
     "units", "elements", "saving", "record", "step", "allocator", "resident", "reading", "modules", "exports",
@@ -36,9 +37,17 @@ BAND = (
 
 
 def render(
-    weighing: Weighing, record: Mapping[str, Json], *, verdicts: Sequence[str], sheet: Sheet
+    weighing: Weighing,
+    record: Mapping[str, Json],
+    *,
+    verdicts: Sequence[str],
+    sheet: Sheet,
+    papers: Sequence[Published] = (),
 ) -> str:
-    """The page; `verdicts` and `sheet` are what it says before its program runs, and where none may."""
+    """The page; `verdicts` and `sheet` are what it says before its program runs, and where none may.
+
+    `papers` are the published tables of the network's family.
+    """
     return document(
         "page.html.j2",
         MODULES,
@@ -54,6 +63,7 @@ def render(
         unit=short_unit(weighing),
         coverage=screen.coverage(weighing),
         band=BAND,
+        papers=papers,
     )
 
 

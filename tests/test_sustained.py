@@ -34,4 +34,6 @@ def test_units():
     # 128 cores a multiprocessor share four schedulers; matrix units are others
     assert reached(load("h100-sxm"), "float32") == pytest.approx(0.62)
     assert reached(load("h100-sxm"), "float16") == pytest.approx(0.78)
+    # a GeForce card accumulates at half rate: 450 W are less than 1.1 * 128 * 2.52 = 355 of 390 that are left
+    assert reached(load("rtx-4090"), "float16") == pytest.approx(1.08)
     assert reached(Device(name="a card", vector_flop_per_s=Rates(float32=1e12)), "float32") == 0.62

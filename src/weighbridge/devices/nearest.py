@@ -3,9 +3,21 @@
 Shares of peaks and of bandwidth carry over where memories and chips are alike. So a class of kernels
 is taken from the measured device that is nearest, and that is first one with the same kind of memory, then one
 of the same architecture, then the one fewest generations away. Of products only a chip of the same compute capability
-tells more than the rule does, and of one GeForce card another. What differs within all that, power and the number of multiprocessors, is in
-the card and in `sustained`. A step is then further off than where it was measured, and its interval is wider
-by what leaving a device out costs (`python -m benchmarks truth unseen`).
+tells more than the rule does, and of one GeForce card another. What differs within all that, power and the number of
+multiprocessors, is in the card and in `sustained`.
+
+One thing does not carry over as it is. What streams through a device (an addition) is as fast as its memory. What reads
+its operands again, or in another order (a convolution, a pooling), waits for the multiprocessors and their caches besides,
+and that takes so many of their cycles a byte, whatever the memory: beside a faster memory it is a larger part.
+
+    1 / share = 1 / (share of what streams) + waiting x (bandwidth / (multiprocessors x clock))
+
+An RTX 4090's convolutions of 1x1 reach 0.66 of its bandwidth, its additions 0.92: they wait for 1 / 0.66 - 1 / 0.92 = 0.43 of
+a byte's time. An RTX 3090 has 2.2 times as many bytes a cycle, so that there 1 / (1 / 0.92 + 2.2 x 0.43) = 0.50 is expected; 0.47
+was measured.
+
+A step is further off than where it was measured, and its interval is wider by what leaving a device out costs
+(`python -m benchmarks truth unseen`).
 """
 
 from __future__ import annotations
@@ -17,7 +29,7 @@ from .catalogue import load
 from .device import Device
 from .efficiency import UNMEASURED, Efficiencies, Efficiency
 from .measured import measured, measured_compiled
-from .sustained import PRODUCTS
+from .sustained import PRODUCTS, on_matrix_units
 
 Class = tuple[str, str]
 """A class of kernels and which way, as `Efficiencies` tells them apart."""
@@ -41,11 +53,6 @@ STACKED = frozenset({"volta", "ampere-a100", "hopper", "blackwell"})
 
 ON_MATRIX_UNITS = ("convolution", "grouped convolution", "attention")
 """How classes begin that matrix units work on, products apart."""
-
-WAITING = 0.72
-"""GeForce cards accumulate in float32 at half of their units' rate, and so do not wait for operands; others wait. Vidur's
-products reach 0.78 of the peak of an A100 and an A40, timm's 1.08 of an RTX 3090's and an RTX 4090's (their clocks
-are above the data sheet's)."""
 
 UNCHECKED = ("RTX", "GTX", "Quadro", "Titan")
 """How cards are called whose memory keeps no check bits, or not unless told to. The others' take part of the bandwidth:
@@ -84,7 +91,7 @@ def taken_over(device: Device, known: Mapping[str, Efficiencies]) -> Efficiencie
     classes: dict[Class, Efficiency] = {}
     givers: dict[Class, str] = {}
     for key in reversed(order):
-        found = _carried(others[key].classes, load(key), device)
+        found = _carried(others[key], load(key), device)
         classes |= found
         givers |= dict.fromkeys(found, key)
     if own is not None:
@@ -105,26 +112,37 @@ def _borrowed(classes: Mapping[Class, Efficiency]) -> dict[Class, Efficiency]:
     return {at: replace(share, borrowed=True) for at, share in classes.items()}
 
 
-def _carried(
-    classes: Mapping[Class, Efficiency], other: Device, device: Device
-) -> dict[Class, Efficiency]:
+def _carried(known: Efficiencies, other: Device, device: Device) -> dict[Class, Efficiency]:
     """The classes of another device as they are expected on this one."""
+    streamed = known.of("elementwise", "forward").bandwidth
+    here, there = _bytes_a_cycle(device), _bytes_a_cycle(other)
+    longer = here / there if here and there else 1.0
     alike = other.compute_capability == device.compute_capability
     alike = alike or _memory(other) == _memory(device) == "unchecked"
-    slower = _units(device) / _units(other)
+    units = on_matrix_units(device) / on_matrix_units(other)
     found = {}
-    for (kind, part), share in classes.items():
+    for (kind, part), share in known.classes.items():
+        waiting = max(1 / share.bandwidth - 1 / streamed, 0.0)
+        slower = 1 + share.bandwidth * waiting * (longer - 1)
+        share = replace(share, bandwidth=share.bandwidth / slower)
         if kind in PRODUCTS and not alike:  # nothing remains but the rule of `sustained`
             share = replace(share, compute=1.0)
         elif kind.startswith(ON_MATRIX_UNITS):
-            share = replace(share, compute=share.compute * slower)
+            share = replace(share, compute=share.compute * units)
         found[kind, part] = share
     return found
 
 
-def _units(device: Device) -> float:
-    """How near to their peak matrix units come."""
-    return 1.0 if device.matrix_flop_per_s.float16_accumulate_float16 else WAITING
+def _bytes_a_cycle(device: Device) -> float | None:
+    """How many bytes memory has for each cycle of a multiprocessor; None where nobody says."""
+    count, clock, bandwidth = (
+        device.multiprocessors,
+        device.boost_clock_hz,
+        device.bandwidth_bytes_per_s,
+    )
+    if count is None or clock is None or bandwidth is None:
+        return None
+    return bandwidth / (count * clock)
 
 
 def distance(

@@ -11,7 +11,8 @@ and both are the same for all the networks that a device runs:
   What the card's TDP leaves for that settles s. Of an A100's 250 W 210 are left: 210 = 1.96 x 108 x 1.41 x s^3, so
   that s is 0.89. An L4 has 72 W for 60 multiprocessors of 2.04 GHz, half as many watts a multiprocessor as any before.
 - **Issue.** A multiprocessor with 64 float32 cores and four schedulers has turns to spare for loads and addresses
-  beside the multiplications; one with 128 has not. Matrix units wait for their operands.
+  beside the multiplications; one with 128 has not. Matrix units wait for their operands, unless they are throttled: a
+  GeForce card's accumulate in float32 at half of their rate, and the operands come in time.
 
 Watts are what NeuSight's tables of float32 products on six GPUs leave for s (`python -m benchmarks truth
 unseen` leaves each out in turn and prints the error); that an architecture which is not among them takes as
@@ -43,7 +44,8 @@ class Rule:
 
     `watts` is what a multiprocessor takes at a GHz and full voltage, by architecture. The others are shares of the peak at its
     clock that a large matrix product reaches: `wide` with 64 float32 cores a multiprocessor, `dual` on Pascal, whose
-    schedulers issue two instructions at once, `full` with 128 cores from Ampere on, `matrix` on matrix units.
+    schedulers issue two instructions at once, `full` with 128 cores from Ampere on, `matrix` on matrix units, and
+    `halved` on those that accumulate in float32 at half of their rate, whose peak that half is.
     """
 
     watts: Mapping[str, float]
@@ -51,6 +53,7 @@ class Rule:
     dual: float
     full: float
     matrix: float
+    halved: float
 
 
 RULE = Rule(
@@ -69,8 +72,10 @@ RULE = Rule(
     dual=0.8,
     full=0.62,
     matrix=0.78,
+    halved=1.08,
 )
-"""One number of watts down to 7 nm, one from 5 nm on. `matrix` is from Vidur's float16 products, on A100 and A40 the same."""
+"""One number of watts down to 7 nm, one from 5 nm on. `matrix` is from Vidur's float16 products, on A100 and A40 the same,
+`halved` from timm's steps on an RTX 3090 and an RTX 4090, whose clocks are above what the data sheet calls boost."""
 
 
 def clock_share(device: Device, rule: Rule = RULE) -> float:
@@ -87,9 +92,15 @@ def clock_share(device: Device, rule: Rule = RULE) -> float:
 
 def reached(device: Device, dtype: str, rule: Rule = RULE) -> float:
     """The share of its peak in that dtype that the device keeps up in a large matrix product."""
-    if device.matrix_flop_per_s.get(dtype) is not None:
-        return rule.matrix * clock_share(device, rule)
-    return _on_cores(device, rule) * clock_share(device, rule)
+    matrix = device.matrix_flop_per_s.get(dtype) is not None
+    share = on_matrix_units(device, rule) if matrix else _on_cores(device, rule)
+    return share * clock_share(device, rule)
+
+
+def on_matrix_units(device: Device, rule: Rule = RULE) -> float:
+    """What a product reaches of the matrix units' peak at their clock."""
+    halved = device.matrix_flop_per_s.float16_accumulate_float16 is not None
+    return rule.halved if halved else rule.matrix
 
 
 def _on_cores(device: Device, rule: Rule) -> float:

@@ -353,6 +353,33 @@ def test_print(browser, file):
     opened.page.close()
 
 
+def test_a_notebook_shows_it_with_the_same_parts(browser, tmp_path):
+    """In a frame that may run the page's own program and reach nothing of the notebook around it."""
+    report = weighbridge.weigh("resnet18", train="sgd", batch=8, on=DEVICE)
+    path = tmp_path / "notebook.html"
+    path.write_text(f"<!doctype html><h1>notebook</h1>{report._repr_html_()}", encoding="utf-8")
+    complaints = []
+    page = browser.new_page(viewport={"width": 1000, "height": 900})
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(path.as_uri())
+    frame = page.frame_locator("iframe")
+    frame.locator("html[data-turned]").wait_for()
+    assert frame.locator("#verdict").inner_text().startswith("fits RTX 4090")
+    assert frame.locator("#icicle g.bar").count() > 20
+    frame.locator("#knob-size").fill("448")
+    frame.locator("html[data-turned='2']").wait_for()
+    assert "--input 3,448,448 --batch 8" in frame.locator("#command").inner_text()
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENS / "page-notebook.png", full_page=True)
+    assert complaints == []
+    page.close()
+    still = browser.new_context(java_script_enabled=False).new_page()
+    still.goto(path.as_uri())
+    assert still.frame_locator("iframe").locator("#verdict").inner_text().startswith("fits")
+    still.context.close()
+
+
 def test_without_its_program_the_page_says_what_it_must(browser, file):
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

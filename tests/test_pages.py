@@ -7,6 +7,7 @@ import re
 import zlib
 from base64 import b64decode, b64encode
 from hashlib import sha256
+from html import unescape
 
 import pytest
 
@@ -125,6 +126,27 @@ def test_a_step_that_does_not_fit_is_told_what_makes_it_fit():
     record = head(report.page())
     assert record["advice"].startswith("makes it fit: ")
     assert record["devices"][0]["key"] == "1024MiB"
+
+
+def test_a_notebook_shows_the_page_in_a_frame_and_the_table_where_frames_are_left_out():
+    shown = weighbridge.weigh("lenet5", batch=4)._repr_html_()
+    frame, table = shown.split("</iframe>")
+    framed = unescape(part(frame, 'srcdoc="', '"'))
+    assert 'sandbox="allow-scripts allow-downloads"' in frame  # nothing of the notebook's
+    assert framed.startswith("<!doctype html>")
+    (entry,) = head(framed)["positions"]
+    assert (entry["smallest"], entry["largest"], entry["fixed"]) == (1, None, None)
+    assert "<script" not in table
+    assert "61,706" in table  # LeCun et al. 1998 with all connections of C3
+
+
+@pytest.mark.torch
+def test_a_notebook_builds_nothing_again_that_takes_long():
+    pytest.importorskip("torchvision")
+    report = weighbridge.weigh("torchvision:resnet18", batch=2)
+    framed = unescape(part(report._repr_html_(), 'srcdoc="', '"'))
+    (entry,) = head(framed)["positions"]
+    assert entry["fixed"] == "report.save('report.html') has the others"
 
 
 def test_a_file_is_the_page_and_a_choice_of_a_table_is_the_table(tmp_path, report, made):

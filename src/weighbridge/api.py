@@ -502,7 +502,8 @@ class Report:
         from .reports.screen import title
 
         sheet = self.sheet(depth=self._depth(None, each=False), each=False)
-        return html.render(sheet, title=title(self.weighing), footing=self._below())
+        table = html.render(sheet, title=title(self.weighing), footing=self._below())
+        return html.framed(self._page(notebook=True), table, title=self.network)
 
     def _repr_pretty_(self, printer: Printer, cycle: bool) -> None:
         """What IPython's terminal shows: the table."""
@@ -546,12 +547,23 @@ class Report:
         """The report as one file for a browser: figures, layers and memory, with knobs that recompute them.
 
         Raises:
-            WeighError: Jinja2 is not installed, or the network cannot be built again.
+            WeighError: the network cannot be built again.
         """
+        return self._page(notebook=False)
+
+    def _page(self, *, notebook: bool) -> str:
         from .pages import render
 
         sheet = self.sheet(depth=self._depth(None, each=False), each=False)
-        return render(self.weighing, self._network, self._rooms, self.placed, self.times, sheet)
+        return render(
+            self.weighing,
+            self._network,
+            self._rooms,
+            self.placed,
+            self.times,
+            sheet,
+            notebook=notebook,
+        )
 
     def to_dataframe(self, **choice: Unpack[Choice]) -> DataFrame:
         """The layers as a pandas DataFrame, all levels unless a depth is given.

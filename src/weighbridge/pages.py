@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from . import papers
-from .analyses.knobs import Knobs, knobs, only, sized
+from .analyses.knobs import DESCRIBED, Knobs, Position, knobs, only, position, sized
 from .analyses.memory.fit import fit
 from .analyses.memory.largest import Placed, Room
-from .analyses.sizes import Lattice
 from .analyses.time.step import StepTime, Untimed
 from .analyses.weighing import Weighing
 from .devices import Device, load_all
@@ -27,6 +26,8 @@ from .reports.verdict import between
 from .rooms import backend
 from .workload import Workload
 
+SAVED = "report.save('report.html')"
+
 
 def render(
     weighing: Weighing,
@@ -35,11 +36,16 @@ def render(
     placed: Sequence[Placed],
     times: Sequence[StepTime | Untimed],
     sheet: Sheet,
+    *,
+    notebook: bool = False,
 ) -> str:
-    """The page of a weighing, placed and timed on the devices of some rooms; `sheet` is its table."""
+    """The page of a weighing, placed and timed on the devices of some rooms; `sheet` is its table.
+
+    In a notebook, where nobody asked for a page and waits for it, nothing else is built that takes long.
+    """
     said = sentences(placed, times)
     settings = any(room.settings is not None for room in rooms)
-    turned = _turned(weighing, network)
+    turned = _turned(weighing, network, notebook=notebook)
     asked = Asked(
         name=network.given or weighing.program.network,
         inputs_given=network.inputs_given,
@@ -49,7 +55,7 @@ def render(
         said=said if settings else (),
         time=sentence(times[0], rooms[0].device) if times else "",
         advice=_advice(weighing, network, rooms, placed),
-        formulas=_formulas(weighing, network, turned.positions[0].lattice),
+        formulas=_formulas(weighing, network, turned.positions[0]),
     )
     found = record(weighing, turned, asked)
     return page.render(weighing, found, verdicts=said, sheet=sheet, papers=_papers(weighing))
@@ -64,13 +70,19 @@ def _papers(weighing: Weighing) -> tuple[Published, ...]:
     return (published(papers.table(family), zoo.canonical(name) or name),)
 
 
-def _turned(weighing: Weighing, network: Network) -> Knobs:
+def _turned(weighing: Weighing, network: Network, *, notebook: bool) -> Knobs:
     """What the knobs can be turned to; nothing where the network is a Program, which is one step."""
+    program, convention = weighing.program, weighing.convention
     if network.fixed:
         why = "this is one step as it ran, and cannot be built again"
-        alone = only(weighing.program, why, convention=weighing.convention)
-        return Knobs(positions=(alone,), refused=())
-    return knobs(network.program, weighing.program, convention=weighing.convention)
+        alone = only(program, why, convention=convention)
+    elif not notebook:
+        return knobs(network.program, program, convention=convention)
+    elif program.rung == DESCRIBED:
+        alone = position(network.program, program.workload, convention=convention)
+    else:
+        alone = only(program, f"{SAVED} has the others", convention=convention)
+    return Knobs(positions=(alone,), refused=())
 
 
 def _offered(weighing: Weighing, rooms: Sequence[Room]) -> tuple[Device, ...]:
@@ -101,7 +113,7 @@ def _advice(
     return f"makes it fit: {best.text}{note}, peak {between(best.resident.total)}"
 
 
-def _formulas(weighing: Weighing, network: Network, lattice: Lattice | None) -> dict[str, Formulas]:
+def _formulas(weighing: Weighing, network: Network, asked: Position) -> dict[str, Formulas]:
     """The formulas of every layer that has one, at every batch and size where they are known to be."""
     board = Board(weighing)
     found = {layer.scope: board.formulas(layer) for layer in weighing.layers()}
@@ -109,12 +121,12 @@ def _formulas(weighing: Weighing, network: Network, lattice: Lattice | None) -> 
     ops: list[Op] = [line.ops[0] for line in lines]
 
     def build(workload: Workload) -> Program:
-        if network.fixed:
-            raise WeighError("one step as it ran")
+        if asked.fixed is not None:
+            raise WeighError(asked.fixed)
         return network.program(workload)
 
     grown = iter(
-        sized(build, weighing.program, ops, lattice=lattice, convention=weighing.convention)
+        sized(build, weighing.program, ops, lattice=asked.lattice, convention=weighing.convention)
     )
     return {
         scope: Formulas(lines=tuple((line, next(grown)) for line in shown), rest=len(rest))

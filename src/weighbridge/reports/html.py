@@ -1,4 +1,4 @@
-"""A sheet as a small HTML table, whole in itself: everything escaped, no script, nothing fetched."""
+"""A sheet as a small HTML table, whole in itself: everything escaped, no script, nothing fetched; and a page in a frame."""
 
 from __future__ import annotations
 
@@ -40,6 +40,16 @@ def render(sheet: Sheet, *, title: str = "", footing: Sequence[str] = ()) -> str
     parts.append("</table>")
     parts.extend(f"<p>{escape(line)}</p>" for line in footing)
     return "\n".join(parts) + "\n"
+
+
+def framed(page: str, table: str, *, title: str) -> str:
+    """A page in a frame that has a policy of its own, and the table for where frames are left out."""
+    return (
+        f'<iframe title="{escape(title)}" sandbox="allow-scripts allow-downloads" '
+        'style="width:100%;height:46rem;border:0;resize:vertical" '
+        f'srcdoc="{escape(page)}"></iframe>\n'
+        f"<details><summary>as a table</summary>\n{table}</details>\n"
+    )
 
 
 def page(sheet: Sheet, *, title: str, footing: Sequence[str] = ()) -> str:

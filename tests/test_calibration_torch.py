@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -17,7 +18,7 @@ from weighbridge.analyses.time.step import Untimed  # noqa: E402
 from weighbridge.calibration import Setting, path, read  # noqa: E402
 from weighbridge.cli import main  # noqa: E402
 from weighbridge.errors import UsageError, WeighError  # noqa: E402
-from weighbridge.frontends.torch import calibration  # noqa: E402
+from weighbridge.frontends.torch import calibration, stopwatch  # noqa: E402
 from weighbridge.frontends.torch.calibration import (  # noqa: E402
     calibrate,
     kernel_of,
@@ -47,16 +48,21 @@ class Fake:
 
     name = "cpu"
 
-    def __init__(self, drift: float = 0.0, interruptions: int = 0) -> None:
+    def __init__(self, drift: float = 0.0, interruptions: int = 0, waited_s: float = 0.0) -> None:
         self.runs = 0
         self.drift = drift
         self.interruptions = interruptions
+        self.waited_s = waited_s
 
     def sample(self, work: Callable[[], object]) -> Sample:
         if self.runs < 5:
             work()
         self.runs += 1
-        return Sample(seconds=1e-3 * (1 + self.drift * self.runs), interruptions=self.interruptions)
+        return Sample(
+            seconds=1e-3 * (1 + self.drift * self.runs),
+            interruptions=self.interruptions,
+            waited_s=self.waited_s,
+        )
 
 
 @pytest.fixture
@@ -142,6 +148,43 @@ def test_a_machine_that_slows_down_is_refused_unless_forced(few):
 def test_a_machine_that_others_use_is_refused(few):
     with pytest.raises(WeighError, match=r"took the processor away in 100\.0 % of the runs"):
         calibrate(share=SHARE, watch=Fake(interruptions=9))
+
+
+def test_a_machine_that_others_use_is_refused_before_all_is_timed(few, monkeypatch):
+    monkeypatch.setattr(calibration, "TRIED", 3)
+    told: list[int] = []
+    with pytest.raises(WeighError, match="too noisy to be measured: others took"):
+        calibrate(
+            share=SHARE,
+            watch=Fake(waited_s=1e-3),
+            progress=lambda done, total, what: told.append(done),
+        )
+    assert max(told) == 3
+
+
+def test_a_probe_waits_for_runs_that_nobody_disturbs(monkeypatch):
+    class Busy(Fake):
+        def sample(self, work):
+            found = super().sample(work)
+            return replace(found, seconds=1.0, waited_s=1.0) if self.runs <= 8 else found
+
+    monkeypatch.setattr(calibration, "SECONDS_A_PROBE", 0.0)
+    probe = calibration.Probe(name="some", run=torch.relu, shapes=((4,),))
+    whole = Setting(dtype="float32", threads=1)
+    with threads():
+        assert calibration._Bench(Busy(), 0.0).seconds(probe, whole) == 1e-3
+        monkeypatch.setattr(calibration, "PATIENCE_S", 0.0)
+        assert calibration._Bench(Busy(), 0.0).seconds(probe, whole) == 1.0
+
+
+def test_a_thread_that_waits_for_a_processor_is_seen(tmp_path):
+    for task, waited in (("7", 2_000_000), ("8", 1_000_000)):
+        (tmp_path / task).mkdir()
+        (tmp_path / task / "schedstat").write_text(f"5000000 {waited} 12\n")
+    assert stopwatch._waited_s(tmp_path) == pytest.approx(3e-3)
+    assert stopwatch._waited_s(tmp_path / "none") == 0.0
+    assert Sample(seconds=1e-3, waited_s=40e-6).undisturbed
+    assert not Sample(seconds=1e-3, waited_s=1e-3).undisturbed
 
 
 def test_a_device_that_is_not_there_is_refused():

@@ -1,18 +1,20 @@
 """Stopwatches: how long a piece of work takes on a device, and whether something came between.
 
 Whoever else runs on a machine makes a measurement longer, never shorter. On a CPU the system says how often it took
-the processor away from this process; on a GPU the device's own events are read, which do not count the host.
+the processor away from this process, and Linux how long its threads waited for one; on a GPU the device's own events are read, which do not count the host.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -20,20 +22,29 @@ import torch
 INTERRUPTIONS_PER_S = 120.0
 """How often a system's own work interrupts a process that nobody disturbs: 60 to 70 times a second was seen on Linux."""
 
+WAITING = 0.03, 20e-6
+"""How long the threads of a process that nobody disturbs wait for a processor: a share of the time, and seconds to wake up."""
+
 ENOUGH = 3
 """Undisturbed samples that a median is taken of; with fewer, the lower quartile of all is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One run: its seconds, how often the processor was taken away, and how many pages the system made."""
+    """One run: its seconds, how often the processor was taken away, how long all threads together were ready and had none,
+    and how many pages the system made.
+    """
 
     seconds: float
     interruptions: int = 0
+    waited_s: float = 0.0
     pages: int = 0
 
     @property
     def undisturbed(self) -> bool:
+        share, waking_s = WAITING
+        if self.waited_s > waking_s + share * self.seconds:
+            return False
         return self.interruptions <= 0.5 + INTERRUPTIONS_PER_S * self.seconds
 
 
@@ -52,15 +63,18 @@ class CpuStopwatch:
     name = "cpu"
 
     def sample(self, work: Callable[[], object]) -> Sample:
+        waited_s = _waited_s()
         interruptions, pages = _usage()
         start = time.perf_counter()
         result = work()
         seconds = time.perf_counter() - start
         interruptions_after, pages_after = _usage()
+        waited_s_after = _waited_s()
         del result  # what it made is freed after the clock has stopped
         return Sample(
             seconds=seconds,
             interruptions=interruptions_after - interruptions,
+            waited_s=waited_s_after - waited_s,
             pages=pages_after - pages,
         )
 
@@ -118,6 +132,16 @@ def threads(count: int | None = None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _waited_s(tasks: Path = Path("/proc/self/task")) -> float:
+    """How long this process' threads were ready to run and had no processor (Linux, scheduler/sched-stats); 0 elsewhere."""
+    waited_ns = 0
+    with suppress(OSError):  # a thread may end meanwhile
+        for task in os.listdir(tasks):
+            with open(tasks / task / "schedstat", "rb") as file:
+                waited_ns += int(file.read().split()[1])
+    return waited_ns / 1e9
 
 
 def _usage() -> tuple[int, int]:

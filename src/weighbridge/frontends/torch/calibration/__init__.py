@@ -57,6 +57,12 @@ FEWEST, MOST = 5, 24
 
 SECONDS_A_PROBE = 0.04
 
+PATIENCE_S = 40.0
+"""How long all probes together wait for runs that nobody disturbs."""
+
+TRIED = 100
+"""Probes after which a machine that others use is refused, without the rest."""
+
 SPANNING = 0.1
 """Of the sizes: those that are timed in other settings too."""
 
@@ -134,6 +140,8 @@ def calibrate(
                     seconds=bench.seconds(probe, base),
                     others=bench.others(probe, others if probe.name in spanning else ()),
                 )
+            if number == TRIED and not force:
+                check_undisturbed(bench.disturbed)
         apart = []
         for number, probe in enumerate(again, 1 + len(every)):
             tell(number, total, f"again: {probe.name}")
@@ -150,7 +158,8 @@ def calibrate(
         points=tuple(points.values()),
     )
     if not force:
-        check_quiet(calibration)
+        check_undisturbed(calibration.disturbed)
+        check_repeatable(calibration.repeatability)
     return calibration
 
 
@@ -189,20 +198,32 @@ def check_device(device: str) -> None:
         )
 
 
-def check_quiet(found: Calibration) -> None:
-    """Refuses what was measured while others used the machine.
+def check_undisturbed(disturbed: float) -> None:
+    """Refuses a machine that others use.
 
     Raises:
-        WeighError: kernels were too far from themselves, or the processor was taken away too often.
+        WeighError: the processor was taken away in too many runs.
     """
-    if found.repeatability <= NOISIEST and found.disturbed <= MOST_DISTURBED:
-        return
-    raise WeighError(
-        f"this machine is too noisy to be measured: the same kernels were {percent(found.repeatability)} from themselves "
-        f"at the end, and others took the processor away in {percent(found.disturbed)} of the runs",
-        f"{percent(NOISIEST)} and {percent(MOST_DISTURBED)} are accepted",
-        "close what else runs, on a laptop plug it in, and try again; or take it as it is: --force",
-    )
+    if disturbed > MOST_DISTURBED:
+        raise WeighError(
+            f"this machine is too noisy to be measured: others took the processor away in {percent(disturbed)} of the runs, and "
+            f"{percent(MOST_DISTURBED)} are accepted",
+            "close what else runs, and try again; or take it as it is: --force",
+        )
+
+
+def check_repeatable(repeatability: float) -> None:
+    """Refuses a machine whose speed changes.
+
+    Raises:
+        WeighError: kernels were too far from themselves.
+    """
+    if repeatability > NOISIEST:
+        raise WeighError(
+            f"this machine is too noisy to be measured: the same kernels were {percent(repeatability)} from themselves at the end, "
+            f"and {percent(NOISIEST)} are accepted",
+            "close what else runs, on a laptop plug it in, and try again; or take it as it is: --force",
+        )
 
 
 def conditions(device: DeviceKind = "cpu") -> Conditions:
@@ -253,6 +274,7 @@ class _Bench:
         self._page_s = page_s
         self._slab = torch.rand(SLAB, device=watch.name)
         self._runs = self._disturbed = 0
+        self._patience_s = PATIENCE_S
 
     @property
     def disturbed(self) -> float:
@@ -282,16 +304,23 @@ class _Bench:
         probe.run(*warm, *next(turns))
         samples: list[Sample] = []
         began = time.monotonic()
-        while len(samples) < FEWEST or (
-            len(samples) < MOST and time.monotonic() - began < SECONDS_A_PROBE
-        ):
+        while self._more(samples, time.monotonic() - began):
             operands = next(turns)
             found = self._watch.sample(partial(probe.run, *warm, *operands))
             without_pages = max(found.seconds - found.pages * self._page_s, found.seconds / 10)
             samples.append(replace(found, seconds=without_pages))
+        self._patience_s -= max(time.monotonic() - began - SECONDS_A_PROBE, 0.0)
         self._runs += len(samples)
         self._disturbed += sum(not sample.undisturbed for sample in samples)
         return typical(samples)
+
+    def _more(self, samples: Sequence[Sample], seconds: float) -> bool:
+        """Whether a probe is run once more: as often as its time allows, and for longer where others come between."""
+        if len(samples) < FEWEST:
+            return True
+        undisturbed = sum(sample.undisturbed for sample in samples)
+        patient = undisturbed < FEWEST and seconds < SECONDS_A_PROBE + self._patience_s
+        return len(samples) < MOST and (seconds < SECONDS_A_PROBE or patient)
 
     def _operand(self, probe: Probe, place: int, *, dtype: torch.dtype) -> Tensor:
         shape, whole = probe.shapes[place], dict(probe.whole)

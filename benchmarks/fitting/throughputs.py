@@ -120,6 +120,12 @@ class Row:
     def family(self) -> str:
         return family(self.network)
 
+    def kernels(self) -> Iterator[tuple[int, Kernel]]:
+        """How often each kernel runs, at the row's batch; none of a network that is not covered."""
+        if self.step is not None:
+            for piece in self.step.pieces:
+                yield piece.times, piece.at(self.batch / self.step.batch)
+
 
 def rows(file: File, *, every: int = 1) -> Iterator[Row]:
     """The rows of a file, or one in so many; networks are traced that were not yet."""

@@ -114,19 +114,16 @@ def _baselines(fitted: Fitted, file: File, rows: Sequence[Row]) -> Iterator[tupl
         known = np.array([[_size(row, size) for size in sizes] for row in seen])
         asked = np.array([[_size(row, size) for size in sizes] for row in rows])
         yield name, asked @ _fitted(known, measured)
-    yield "plain roofline", np.array([_roofline(row) for row in rows])
+    yield "plain roofline", np.array([roofline(row) for row in rows])
 
 
 def _size(row: Row, name: str) -> float:
-    step = row.step
-    assert step is not None
     if name == "params":
-        return float(step.params * row.batch)
-    factor = row.batch / step.batch
-    kernels = [(piece.times, piece.at(factor)) for piece in step.pieces]
+        assert row.step is not None
+        return float(row.step.params * row.batch)
     if name == "macs":
-        return float(sum(times * kernel.macs for times, kernel in kernels))
-    return float(sum(times * kernel.write_bytes for times, kernel in kernels))
+        return float(sum(times * kernel.macs for times, kernel in row.kernels()))
+    return float(sum(times * kernel.write_bytes for times, kernel in row.kernels()))
 
 
 def _fitted(sizes: Array, measured: Array) -> Array:
@@ -147,18 +144,15 @@ def _fitted(sizes: Array, measured: Array) -> Array:
     return found
 
 
-def _roofline(row: Row) -> float:
+def roofline(row: Row) -> float:
     """The sum of what each kernel takes at the card's peak rate or bandwidth."""
-    step = row.step
-    assert step is not None
     device = load(row.file.device)
     clock = Clock(device=device, efficiencies=PERFECT)
-    total = 0.0
-    for piece in step.pieces:
-        kernel = piece.at(row.batch / step.batch)
-        rate = kernel.flops / clock.flop_per_s(kernel)
-        total += piece.times * max(rate, kernel.traffic_bytes / (device.bandwidth_bytes_per_s or 1))
-    return total
+    bandwidth = device.bandwidth_bytes_per_s or 1.0
+    return sum(
+        times * max(kernel.flops / clock.flop_per_s(kernel), kernel.traffic_bytes / bandwidth)
+        for times, kernel in row.kernels()
+    )
 
 
 def _notes(fits: Sequence[Fitted], only: str) -> Iterator[str]:

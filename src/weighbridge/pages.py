@@ -8,6 +8,7 @@ from . import papers
 from .analyses.knobs import DESCRIBED, Knobs, Position, knobs, only, position, sized
 from .analyses.memory.fit import fit
 from .analyses.memory.largest import Placed, Room
+from .analyses.time.clock import Clock
 from .analyses.time.step import StepTime, Untimed
 from .analyses.weighing import Weighing
 from .devices import Device, load_all
@@ -23,7 +24,7 @@ from .reports.sheet import Sheet
 from .reports.side_by_side import sentences
 from .reports.time import sentence
 from .reports.verdict import between
-from .rooms import backend
+from .rooms import backend, clock
 from .workload import Workload
 
 SAVED = "report.save('report.html')"
@@ -46,11 +47,13 @@ def render(
     said = sentences(placed, times)
     settings = any(room.settings is not None for room in rooms)
     turned = _turned(weighing, network, notebook=notebook)
+    devices = () if settings else _offered(weighing, rooms)
     asked = Asked(
         name=network.given or weighing.program.network,
         inputs_given=network.inputs_given,
         rest=" ".join(rest(weighing)),
-        devices=() if settings else _offered(weighing, rooms),
+        devices=devices,
+        clocks=tuple(map(_clock, devices)),
         placed=bool(rooms) and not settings,
         said=said if settings else (),
         time=sentence(times[0], rooms[0].device) if times else "",
@@ -97,6 +100,12 @@ def _offered(weighing: Weighing, rooms: Sequence[Room]) -> tuple[Device, ...]:
         and on(device) not in set(map(on, named))
     )
     return (*named, *sorted(others, key=lambda device: device.name))
+
+
+def _clock(device: Device) -> Clock | None:
+    """The device's clock; None where it is the curves of this machine's calibration, which pages do not carry."""
+    found = clock(device, "float32")
+    return found if found.measured is None else None
 
 
 def _advice(

@@ -10,6 +10,7 @@ from weighbridge import layers
 from weighbridge.analyses import knobs
 from weighbridge.analyses.memory.timeline import lifetimes
 from weighbridge.analyses.sizes import resized
+from weighbridge.analyses.time.execution import dispatches, launches
 from weighbridge.analyses.weighing import Weighing
 from weighbridge.builder import Builder
 from weighbridge.errors import WeighError
@@ -69,6 +70,35 @@ def test_a_position_is_the_step_at_every_size(network, settings, sizes):
 
 
 @pytest.mark.parametrize(
+    ("network", "smallest", "sizes"),
+    [("resnet18", 1, (32, 416)), ("gpt2", 2, (65, 700)), ("vgg11", 1, (448, 672))],
+)
+def test_the_kernels_of_a_position_are_those_of_the_step(network, smallest, sizes):
+    settings = {"train": "adamw", "precision": "amp-bf16", "backend": "cuda"}
+    program, build = of(network, batch=3, **settings)
+    found = knobs.position(build, program.workload)
+    assert found.kernels[0].smallest == smallest
+    for batch, size in ((1, None), (50, None), (4, sizes[0]), (7, sizes[1])):
+        asked = replace(program.workload, batch=batch)
+        other = build(asked if size is None else resized(asked, size))
+        steps = 0 if size is None else (size - found.lattice.own) // found.lattice.stride
+        (grown,) = (
+            each
+            for each in found.kernels
+            if each.smallest <= batch
+            and (each.largest or batch) >= batch
+            and (each.sizes or (0, 0))[0] <= steps <= (each.sizes or (0, 0))[1]
+        )
+        herds = [herd.at(batch, steps) for herd in grown.herds]
+        expected = [
+            (launch.kernel, tuple(other.ops.index(op) for op in launch.ops))
+            for launch in launches(other)
+        ]
+        assert [(herds[herd], places) for herd, places in grown.launched] == expected
+        assert grown.dispatches == dispatches(other, expected)
+
+
+@pytest.mark.parametrize(
     ("network", "why"),
     [
         ("vit_b_16", "encoder.pos_embedding holds a position for each"),
@@ -96,6 +126,7 @@ def test_another_update_is_not_solved_again_and_is_as_if_it_were():
         assert position.bytes == alone.bytes, knobs.key(position.workload)
         assert position.smallest == alone.smallest
         assert position.lattice == alone.lattice
+        assert position.kernels == alone.kernels, knobs.key(position.workload)
     optimizers = {knobs.key(position.workload)[1] for position in turned.positions}
     assert {"", "sgd", "sgd momentum 0.9", "adamw weight_decay 0.01", "adam8bit"} <= optimizers
 

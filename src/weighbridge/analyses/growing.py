@@ -95,6 +95,19 @@ def constant(row: Numbers) -> Growing:
     return Growing(zero=tuple(row), terms=())
 
 
+def joined(pieces: Sequence[Growing]) -> Growing:
+    """Numbers one after the other."""
+    columns = [(dict(piece.terms), (0,) * len(piece.zero)) for piece in pieces]
+    degrees = dict.fromkeys(each for piece in pieces for each, _ in piece.terms)
+    return Growing.of(
+        (value for piece in pieces for value in piece.zero),
+        {
+            each: [value for terms, none in columns for value in terms.get(each, none)]
+            for each in degrees
+        },
+    )
+
+
 def solved(row: Callable[[int], Numbers], start: int) -> Growing:
     """The polynomials of the numbers that `row` gives at a batch, from `start` on, checked far away.
 

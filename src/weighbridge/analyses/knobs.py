@@ -24,6 +24,7 @@ from .memory.checkpointing import repeated_blocks
 from .memory.scaling import UnscalableError, check_operators
 from .memory.timeline import Lifetime, held_as, lifetimes
 from .sizes import Lattice, lattices, resized, size_of, strides
+from .time.whatifs import Growth, alone, growths
 from .weighing import Json, Weighing
 
 Build = Callable[[Workload], Program]
@@ -45,7 +46,7 @@ class Position:
 
     `program` is the step at one of them. `contract` is its weighing as plain data, peaks left out, whose
     numbers in the order in which they stand are `figures`. `lifetimes` are its storages, with their
-    `bytes`. `fixed` says why there is only one batch. `lattice` is the sizes that it is known at too, and where there is
+    `bytes`. `kernels` are those of the step. `fixed` says why there is only one batch. `lattice` is the sizes that it is known at too, and where there is
     only one, `one_size` says why.
     """
 
@@ -59,6 +60,7 @@ class Position:
     figures: Growing
     lifetimes: tuple[Lifetime, ...]
     bytes: Growing
+    kernels: tuple[Growth, ...] = ()
 
     @property
     def workload(self) -> Workload:
@@ -156,7 +158,7 @@ class _Neighbour:
         if found.at(program.workload.batch) != snapshot.numbers:
             return None
         like = self.position
-        return snapshot.position(
+        updated = snapshot.position(
             found,
             smallest=like.smallest,
             largest=like.largest,
@@ -164,6 +166,7 @@ class _Neighbour:
             lattice=like.lattice,
             one_size=like.one_size,
         )
+        return replace(updated, kernels=tuple(each.updated(program) for each in like.kernels))
 
 
 def _places(contract: Json, lives: Sequence[Lifetime]) -> list[object]:
@@ -204,6 +207,7 @@ def position(
     Raises:
         WeighError: the network cannot be built under the workload.
     """
+    build = _remembered(build)
     asked = _Snapshot(build(workload), convention)
 
     def at(batch: int, size: int | None) -> _Snapshot:
@@ -211,7 +215,8 @@ def position(
         return _Snapshot(build(other if size is None else resized(other, size)), convention)
 
     try:
-        return _Solver(at, asked).solved(like)
+        found = _Solver(at, asked).solved(like)
+        return replace(found, kernels=growths(build, workload, found.lattice))
     except WeighError as error:
         return only(asked.program, error.message, convention=convention)
 
@@ -220,7 +225,7 @@ def only(program: Program, why: str, *, convention: Convention = "macs") -> Posi
     """The step at its own batch and size and no other."""
     snapshot = _Snapshot(program, convention)
     batch = program.workload.batch
-    return snapshot.position(
+    found = snapshot.position(
         constant(snapshot.numbers),
         smallest=batch,
         largest=batch,
@@ -228,6 +233,20 @@ def only(program: Program, why: str, *, convention: Convention = "macs") -> Posi
         lattice=None,
         one_size=why,
     )
+    return replace(found, kernels=(alone(program),))
+
+
+def _remembered(build: Build) -> Build:
+    """Builds each program once: storages and kernels are solved from the same ones."""
+    known: dict[str, Program] = {}
+
+    def built(workload: Workload) -> Program:
+        name = repr(workload)
+        if name not in known:
+            known[name] = build(workload)
+        return known[name]
+
+    return built
 
 
 class _Snapshot:

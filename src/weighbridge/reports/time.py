@@ -94,7 +94,7 @@ def rests_on(basis: str, rated: Device, asked: Device, extrapolating: Sequence[s
     parts = [basis]
     if rated.key != asked.key:
         parts.append(f"rates of {rated.name}")
-    for beyond, said in _BEYOND.items():
+    for beyond, said in BEYOND.items():
         named = [name.removeprefix(beyond) for name in extrapolating if name.startswith(beyond)]
         if named:
             parts.append(f"extrapolating {said}{listed(named)}")
@@ -104,7 +104,7 @@ def rests_on(basis: str, rated: Device, asked: Device, extrapolating: Sequence[s
     return "; ".join(parts)
 
 
-_BEYOND = {SMALLER: "to smaller kernels: ", LARGER: "to larger kernels: "}
+BEYOND = {SMALLER: "to smaller kernels: ", LARGER: "to larger kernels: "}
 
 
 def waiting(found: Outsized, batch: int) -> str:

@@ -8,7 +8,7 @@ insightful visual performance model').
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -187,13 +187,24 @@ class _Sum:
 
 
 def _roofs(time: StepTime, bandwidth: float) -> Iterator[Roof]:
-    """The device's peaks, highest first, float16 as PyTorch accumulates it."""
+    """The device's peaks, highest first."""
     device = time.device
     used = {
         time.clock.computed_in(timed.time.kernel)
         for timed in time.kernels
         if timed.time.kernel.kind in CONTRACTIONS
     } or {"float32"}
+    for dtype, rate in peaks(device).items():
+        yield Roof(
+            dtype=dtype,
+            flop_per_s=rate,
+            ridge_flop_per_byte=rate / bandwidth,
+            used=dtype in used,
+        )
+
+
+def peaks(device: Device) -> Mapping[str, float]:
+    """The device's peak rates by dtype, highest first, float16 as PyTorch accumulates it."""
     dtypes = dict(device.vector_flop_per_s.items()) | dict(device.matrix_flop_per_s.items())
     rates = {
         dtype: rate
@@ -201,10 +212,4 @@ def _roofs(time: StepTime, bandwidth: float) -> Iterator[Roof]:
         if dtype != "float16_accumulate_float16"
         and (rate := device.peak_flop_per_s(dtype)) is not None
     }
-    for dtype, rate in sorted(rates.items(), key=lambda entry: -entry[1]):
-        yield Roof(
-            dtype=dtype,
-            flop_per_s=rate,
-            ridge_flop_per_byte=rate / bandwidth,
-            used=dtype in used,
-        )
+    return dict(sorted(rates.items(), key=lambda entry: -entry[1]))

@@ -19,6 +19,7 @@ from ...errors import UsageError
 from ...ops import rule_of
 from ...ops.kernel import Kernel
 from ...program import PHASES, Phase, Program
+from ...workload import Mode, Workload
 from .clock import Bound, Clock, KernelTime
 from .execution import Launch, launches
 
@@ -95,14 +96,11 @@ class StepTime:
             self.device_s + self.dispatch_s if self.on_host else max(self.device_s, self.dispatch_s)
         )
         found = self.clock.efficiencies
-        workload = self.program.workload
-        compiled = ", compiled" if workload.compiled else ""
-        sort = f"{workload.mode}, {workload.layout}{compiled}"
         borrowed = sum(
             timed.time.seconds for timed in self.kernels if self._share(timed.time.kernel).borrowed
         )
         low, high = found.interval(
-            sort,
+            sort_of(self.program.workload),
             borrowed=borrowed / self.device_s if self.device_s else 0.0,
             extrapolating=self._outside_s > SOME * self.device_s,
         )
@@ -239,6 +237,11 @@ class Untimed:
     device: Device
     why: str
     hints: tuple[str, ...] = ()
+
+
+def sort_of(workload: Workload, mode: Mode | None = None) -> str:
+    """The sort of a step, or of one in another mode, as intervals tell them apart: 'training, channels-last, compiled'."""
+    return f"{mode or workload.mode}, {workload.layout}{', compiled' if workload.compiled else ''}"
 
 
 def step_time_or_why(program: Program, clock: Clock) -> StepTime | Untimed:

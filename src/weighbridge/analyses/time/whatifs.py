@@ -10,17 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cached_property, reduce
+from functools import cache, cached_property, reduce
 from operator import attrgetter
 from typing import Any
 
 from ...dims import larger
+from ...errors import WeighError
 from ...ops import rule_of
 from ...ops.kernel import Gemm, Kernel
 from ...program import Program
 from ...workload import Workload
-from ..growing import Growing, constant, solved
+from ..growing import Growing, constant, solved, solved_over_sizes
 from ..memory.scaling import UnscalableError, check_operators
+from ..sizes import Lattice, resized
 from .clock import Clock
 from .execution import Launch, dispatches, launches
 
@@ -48,11 +50,11 @@ class Herd:
     numbers: Growing
     operands: Growing
 
-    def at(self, batch: int) -> Kernel:
-        """One of them at a batch; at an array of batches, one whose numbers are arrays where they grow."""
-        values: tuple[Any, ...] = self.numbers.at(batch)
+    def at(self, batch: int, steps: int = 0) -> Kernel:
+        """One of them at a batch and so many steps of the size; at an array of batches, one whose numbers are arrays."""
+        values: tuple[Any, ...] = self.numbers.at(batch, steps)
         named: dict[str, Any] = dict(zip(NUMBERS, values, strict=False))
-        named["largest_bytes"] = reduce(larger, self.operands.at(batch), 0.0)
+        named["largest_bytes"] = reduce(larger, self.operands.at(batch, steps), 0.0)
         if self.kernel.gemm is not None:
             named["gemm"] = Gemm(**dict(zip(SIZES, values[len(NUMBERS) :], strict=True)))
         return replace(self.kernel, **named)
@@ -60,13 +62,17 @@ class Herd:
 
 @dataclass(frozen=True, kw_only=True)
 class Growth:
-    """The kernels of a step at every batch from `smallest` on, and how much the host hands out.
+    """The kernels of a step at every batch from `smallest` to `largest`, None where there is no end.
 
-    `launched` are its launches in order: each one's herd, and the places of its operators in the program.
+    `sizes` is from and to how many steps of its size they are known, None at its own alone. `dispatches` is how much the host hands
+    out, `uncounted` how many operators have no rule. `launched` are the launches in order: each one's herd, and the
+    places of its operators in the program.
     """
 
     workload: Workload
     smallest: int
+    largest: int | None
+    sizes: tuple[int, int] | None
     herds: tuple[Herd, ...]
     launched: tuple[tuple[int, tuple[int, ...]], ...]
     dispatches: int
@@ -93,18 +99,25 @@ class Growth:
         return found
 
     def updated(self, program: Program) -> Growth:
-        """The same forward and backward with the update of another program, which no batch makes larger."""
+        """The same forward and backward with the update of another program, which comes last and no batch makes larger."""
+        update_begins = sum(op.phase != "update" for op in program.ops)
         kept = [
             (self.herds[herd], places)
             for herd, places in self.launched
-            if program.ops[places[0]].phase != "update"
+            if places[0] < update_begins
         ]
         update = _alone(program, tuple(launches(program, "update")))
-        return _growth(program, [*kept, *update], smallest=self.smallest)
+        return _growth(
+            program,
+            [*kept, *update],
+            smallest=self.smallest,
+            largest=self.largest,
+            sizes=self.sizes,
+        )
 
 
-def growth(build: Build, workload: Workload) -> Growth:
-    """The kernels of the step at every batch.
+def growth(build: Build, workload: Workload, lattice: Lattice | None = None) -> Growth:
+    """The kernels of the step at every batch, and at every size of a lattice where they grow with that too.
 
     Raises:
         UnscalableError: it launches other kernels at one batch than at another, or they grow faster than
@@ -115,29 +128,82 @@ def growth(build: Build, workload: Workload) -> Growth:
     program = build(replace(workload, batch=start))
     launched = tuple(launches(program))
 
-    def row(batch: int) -> Sequence[int]:
-        if batch == start:
+    @cache
+    def row(batch: int, steps: int) -> Sequence[int]:
+        if (batch, steps) == (start, 0):
             return tuple(_row(launched))
-        other = build(replace(workload, batch=batch))
+        asked = replace(workload, batch=batch)
+        other = build(resized(asked, lattice.size(steps)) if lattice and steps else asked)
         check_operators(program, other)
         found = tuple(launches(other))
         if list(map(_alike, found)) != list(map(_alike, launched)):
             raise UnscalableError("it launches other kernels at one batch than at another")
         return tuple(_row(found))
 
-    numbers = solved(row, start)
-    return _growth(
-        program,
-        _herds(program, launched, numbers),
-        smallest=_smallest(numbers, row),
-    )
+    def holds(found: Growing, batch: int, steps: int = 0) -> bool:
+        try:
+            return found.at(batch, steps) == row(batch, steps)
+        except WeighError:
+            return False
+
+    numbers, sizes = _over_sizes(row, holds, start, lattice)
+    smallest = 1 if holds(numbers, 1) and (sizes is None or holds(numbers, 1, sizes[0])) else 2
+    herds = _herds(program, launched, numbers)
+    return _growth(program, herds, smallest=smallest, largest=None, sizes=sizes)
+
+
+def _over_sizes(
+    row: Callable[[int, int], Sequence[int]],
+    holds: Callable[[Growing, int, int], bool],
+    start: int,
+    lattice: Lattice | None,
+) -> tuple[Growing, tuple[int, int] | None]:
+    """The numbers, and from and to how many steps of the size they are known."""
+    if lattice is not None:
+        for least, most in _spans(lattice):
+            try:
+                found = solved_over_sizes(row, start, most, degree=lattice.degree)
+            except UnscalableError:
+                continue
+            if holds(found, start, least):
+                return found, (least, most)
+    return solved(lambda batch: row(batch, 0), start), None
+
+
+def _spans(lattice: Lattice) -> Iterator[tuple[int, int]]:
+    """From and to how many steps: all; all but the smallest size, whose tensors lie in several orders at once; and none
+    below a sixteenth of the own one, where there may be less of something than of what is taken off it."""
+    down = (lattice.own - lattice.own // 16) // abs(lattice.stride)
+    if lattice.stride > 0:
+        yield from ((least, lattice.most) for least in (lattice.least, lattice.least + 1, -down))
+    else:
+        yield from ((lattice.least, most) for most in (lattice.most, lattice.most - 1, down))
 
 
 def alone(program: Program) -> Growth:
-    """The kernels of a step at its own batch and no other."""
-    return _growth(
-        program, _alone(program, tuple(launches(program))), smallest=program.workload.batch
-    )
+    """The kernels of a step at its own batch and size and no other."""
+    batch = program.workload.batch
+    herds = _alone(program, tuple(launches(program)))
+    return _growth(program, herds, smallest=batch, largest=batch, sizes=None)
+
+
+def growths(build: Build, workload: Workload, lattice: Lattice | None = None) -> tuple[Growth, ...]:
+    """The kernels of the step at every batch, of a batch of 1 apart where it runs others; at its own alone where they do not
+    grow as polynomials do.
+
+    Raises:
+        WeighError: the network cannot be built.
+    """
+    try:
+        found = growth(build, workload, lattice)
+    except UnscalableError:
+        return (alone(build(workload)),)
+    if found.smallest == 1:
+        return (found,)
+    try:
+        return (found, alone(build(replace(workload, batch=1))))
+    except WeighError:
+        return (found,)
 
 
 def _alone(program: Program, launched: Sequence[Launch]) -> list[tuple[Herd, tuple[int, ...]]]:
@@ -165,25 +231,25 @@ def _herds(
 
 
 def _growth(
-    program: Program, launched: Sequence[tuple[Herd, tuple[int, ...]]], *, smallest: int
+    program: Program,
+    launched: Sequence[tuple[Herd, tuple[int, ...]]],
+    *,
+    smallest: int,
+    largest: int | None,
+    sizes: tuple[int, int] | None,
 ) -> Growth:
     herds: dict[Herd, int] = {}
     placed = tuple((herds.setdefault(herd, len(herds)), places) for herd, places in launched)
     return Growth(
         workload=program.workload,
         smallest=smallest,
+        largest=largest,
+        sizes=sizes,
         herds=tuple(herds),
         launched=placed,
         dispatches=dispatches(program, launched),
         uncounted=sum(rule_of(op.kind) is None for op in program.ops),
     )
-
-
-def _smallest(numbers: Growing, row: Callable[[int], Sequence[int]]) -> int:
-    try:
-        return 1 if numbers.at(1) == row(1) else 2
-    except UnscalableError:
-        return 2
 
 
 def _row(launched: Sequence[Launch]) -> Iterator[int]:

@@ -23,8 +23,8 @@ from ..sheet import Sheet, text
 from .published import Published
 
 MODULES = (
-    "units", "elements", "saving", "record", "step", "allocator", "resident", "reading", "modules", "exports",
-    "figures", "tree", "curve", "icicle", "knobs", "main",
+    "units", "elements", "saving", "record", "clock", "timing", "step", "allocator", "resident", "reading", "modules",
+    "exports", "figures", "tree", "curve", "icicle", "knobs", "main",
 )  # fmt: skip
 """The modules of the page's program, each after those that it imports."""
 

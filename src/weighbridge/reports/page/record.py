@@ -6,10 +6,7 @@ reader turns to it. Texts that all positions use stand in one table.
 
 from __future__ import annotations
 
-import json
 import shlex
-import zlib
-from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
@@ -19,6 +16,7 @@ from ...analyses.memory.largest import LIMIT
 from ...analyses.memory.resident import BLAS_HANDLES, KERNELS, STAYS, basis_of, caches, outside_of
 from ...analyses.memory.timeline import CATEGORIES
 from ...analyses.sizes import size_of
+from ...analyses.time.clock import Clock
 from ...analyses.weighing import Json, Weighing
 from ...devices import Device, load, names
 from ...ops import optimizers
@@ -27,10 +25,8 @@ from ...workload import Workload
 from ..formulas import Written
 from ..memory import NAMES
 from ..screen import COUNTS, provenance
-
-LEVEL = 6
-"""Of deflate: the highest takes three times as long for a hundredth less."""
-
+from .packing import growing, packed
+from .times import Sorts
 
 NEVER = -2
 """Stands for the operator at which a storage is born or freed where there is none."""
@@ -57,7 +53,8 @@ class Texts:
 class Asked:
     """What the page was asked for beside the network: the name that a user gives it, sizes, devices, and formulas.
 
-    `devices` are those to choose from, the one that is chosen first where `placed`. `rest` is what the command is
+    `devices` are those to choose from, the one that is chosen first where `placed`; `clocks` are theirs, None where a page
+    cannot tell the time by one. `rest` is what the command is
     given that no knob sets. `said` is a verdict that the page cannot work out anew, `time` says how long the step takes as it
     was asked for, and `advice` what makes it fit.
     """
@@ -66,6 +63,7 @@ class Asked:
     inputs_given: bool
     rest: str
     devices: tuple[Device, ...]
+    clocks: tuple[Clock | None, ...]
     placed: bool
     said: tuple[str, ...]
     time: str
@@ -84,8 +82,8 @@ class Formulas:
 def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
     """Everything that the page's program reads."""
     program = weighing.program
-    texts = Texts()
-    entries: list[Json] = [_entry(position, texts) for position in knobs.positions]
+    texts, sorts = Texts(), Sorts()
+    entries: list[Json] = [_entry(position, texts, sorts) for position in knobs.positions]
     margins: dict[str, Json] = {
         "fewer": KERNELS[0],
         "more": KERNELS[1],
@@ -109,7 +107,11 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
         "refused": [
             f"{' '.join(options(one.workload)) or 'inference'}: {one.why}" for one in knobs.refused
         ],
-        "devices": [_device(device) for device in asked.devices],
+        "devices": [
+            {**_device(device), "clock": _clock(clock, sorts, program.workload)}
+            for device, clock in zip(asked.devices, asked.clocks, strict=True)
+        ],
+        "clocks": sorts.record(),
         "device": on(asked.devices[0]) if asked.placed else None,
         "margins": margins,
         "said": list(asked.said),
@@ -126,7 +128,7 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
     }
 
 
-def _entry(position: Position, texts: Texts) -> dict[str, Json]:
+def _entry(position: Position, texts: Texts, sorts: Sorts) -> dict[str, Json]:
     precision, optimizer, checkpointing = key(position.workload)
     lattice = position.lattice
     return {
@@ -139,20 +141,20 @@ def _entry(position: Position, texts: Texts) -> dict[str, Json]:
         "fixed": position.fixed,
         "lattice": None if lattice is None else asdict(lattice),
         "one_size": position.one_size,
-        "packed": _packed(_position(position, texts)),
+        "packed": packed(_position(position, texts, sorts)),
     }
 
 
-def _position(position: Position, texts: Texts) -> dict[str, Json]:
+def _position(position: Position, texts: Texts, sorts: Sorts) -> dict[str, Json]:
     lives, ops = position.lifetimes, position.program.ops
     phases = {phase: place for place, phase in enumerate(PHASES)}
     categories = {category: place for place, category in enumerate(CATEGORIES)}
     held = held_places(lives)
     return {
         "contract": emptied(position.contract),
-        "figures": _growing(position.figures),
+        "figures": growing(position.figures),
         "lives": {
-            "bytes": _growing(position.bytes),
+            "bytes": growing(position.bytes),
             "birth": [life.birth for life in lives],
             "first": [NEVER if life.first is None else life.first for life in lives],
             "death": [NEVER if life.death is None else life.death for life in lives],
@@ -166,16 +168,7 @@ def _position(position: Position, texts: Texts) -> dict[str, Json]:
             "scope": [texts.place(op.scope) for op in ops],
             "phase": [phases[op.phase] for op in ops],
         },
-    }
-
-
-def _growing(growing: Growing) -> dict[str, Json]:
-    """Each polynomial once, and which of them each number is."""
-    once, of = growing.each_once()
-    return {
-        "of": list(of),
-        "zero": list(once.zero),
-        "terms": [[*degrees, list(column)] for degrees, column in once.terms],
+        "kernels": [sorts.herds(growth) for growth in position.kernels],
     }
 
 
@@ -198,20 +191,15 @@ def _inputs(workload: Workload) -> list[Json]:
     return [*" ".join(options).split(SIZE)]
 
 
-def _packed(record: Mapping[str, Json]) -> str:
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
-    return b64encode(zlib.compress(text.encode(), LEVEL)).decode()
-
-
 def _formulas(found: Formulas) -> dict[str, Json]:
     return {
         "lines": [
             {
                 "times": len(written.ops),
                 "text": written.text,
-                "value": _growing(sized.operations),
+                "value": growing(sized.operations),
                 "names": [name for name in sized.names if name in written.sizes],
-                "sizes": _growing(_chosen(sized, written)),
+                "sizes": growing(_chosen(sized, written)),
             }
             for written, sized in found.lines
         ],
@@ -229,6 +217,7 @@ def _device(device: Device) -> dict[str, Json]:
     outside = outside_of(device)
     return {
         "key": on(device),
+        "card": device.key,
         "name": device.name,
         "capacity": device.capacity_bytes,
         "outside": [outside.low, outside.expected, outside.high],
@@ -236,6 +225,10 @@ def _device(device: Device) -> dict[str, Json]:
         "basis": basis_of(device),
         "workspace": device.cublas_workspace_bytes or 0,
     }
+
+
+def _clock(clock: Clock | None, sorts: Sorts, workload: Workload) -> Json:
+    return None if clock is None else packed(sorts.clock(clock, workload))
 
 
 def on(device: Device) -> str:

@@ -4,7 +4,8 @@
 
 import { html, part, table } from "./elements.js";
 import { command } from "./exports.js";
-import { integer, memory, percent, unit } from "./units.js";
+import { boundBy, grounds, rate, sentence } from "./timing.js";
+import { duration, durations, integer, memory, percent, unit } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
@@ -41,9 +42,9 @@ export function drawVerdict(head, reading) {
 
 /** @param {Head} head @param {Reading} reading @returns {string[]} */
 function below(head, reading) {
-  const { device, resident } = reading;
+  const { device, resident, time } = reading;
   if (!device || !resident) return [];
-  const lines = head.time && asAsked(head, reading) ? [head.time] : [];
+  const lines = timeLine(head, reading);
   if (device.cached) {
     const unused = resident.reserved.expected ? 1 - resident.allocated.expected / resident.reserved.expected : 0;
     lines.push(
@@ -61,11 +62,20 @@ function below(head, reading) {
   }
   if (resident.message && resident.answer === "does not fit") lines.push(`PyTorch would say: ${resident.message}`);
   lines.push(`basis: ${device.basis}`);
+  if (time && typeof time !== "string") lines.push(`basis of the time: ${grounds(head, time, device)}`);
   if (resident.answer !== "fits") {
     const asks = `what would make it fit: ${command(head, reading).replace("weigh ", "weigh fit ")}`;
     lines.push(head.advice && asAsked(head, reading) ? head.advice : asks);
   }
   return lines;
+}
+
+/** How long a step takes. @param {Head} head @param {Reading} reading @returns {string[]} */
+function timeLine(head, reading) {
+  const { device, time, contract } = reading;
+  if (device && time !== null) return [sentence(head, time, device, contract.workload)];
+  if (head.time && asAsked(head, reading)) return [head.time];
+  return device ? ["how long a step takes here, the command below tells"] : [];
 }
 
 /** Whether the knobs stand as when the page was made. @param {Head} head @param {Reading} reading */
@@ -91,7 +101,7 @@ export function drawFigures(head, reading) {
         "arithmetic of the optimizer"),
     );
   }
-  cards.push(peakCard(reading));
+  cards.push(peakCard(reading), ...timeCard(head, reading));
   part("figures").replaceChildren(...cards);
 }
 
@@ -102,6 +112,14 @@ function peakCard(reading) {
   const step = contract.memory[reading.steps.higher.round === "first" ? "first_step" : "later_steps"];
   const where = step ? `in ${step.scope || contract.network.name}, ${step.phase}` : "no operator ran";
   return card("peak of tensors", memory(peak), where);
+}
+
+/** What a step takes. @param {Head} head @param {Reading} reading */
+function timeCard(head, { time, setting }) {
+  if (time === null) return [];
+  if (typeof time === "string") return [card("a step", "?", time)];
+  const note = [durations(time.low, time.high), rate(time, setting.batch), `bound by ${boundBy(head, time)}`];
+  return [card("a step", `~${duration(time.seconds)}`, note.join(" · "))];
 }
 
 /**

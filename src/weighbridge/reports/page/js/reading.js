@@ -2,9 +2,10 @@
  * A reading: everything that the page shows at one setting of its knobs.
  */
 
-import { at, filled, unpack } from "./record.js";
+import { at, filled, unpackPosition } from "./record.js";
 import { largestBatch, loopOf, resident } from "./resident.js";
 import { alive, steps } from "./step.js";
+import { timeOf, timeRecord } from "./timing.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./record.js").Position} Position */
@@ -21,6 +22,7 @@ import { alive, steps } from "./step.js";
  * @property {Device|null} device
  * @property {import("./resident.js").Resident|null} resident
  * @property {number|null} largest
+ * @property {import("./clock.js").Time|string|null} time of the step; why nobody knows it; null where the page cannot tell
  */
 
 /** Positions that are unpacked already, with their loops. */
@@ -34,7 +36,7 @@ const known = new Map();
 async function opened(head, entry) {
   let found = known.get(entry);
   if (!found) {
-    const position = await unpack(head.positions[entry].packed);
+    const position = await unpackPosition(head.positions[entry].packed);
     found = { position, loop: loopOf(position, head) };
     known.set(entry, found);
   }
@@ -84,8 +86,12 @@ export async function read(head, setting) {
   const range = head.positions[setting.entry];
   const searched = device && range.largest === null;
   const largest = searched ? largestOn(position, loop, setting, device, head, range.smallest) : null;
-  if (device && placed) contract.devices = [deviceRecord(device, placed, largest)];
-  return { setting, position, contract, steps: found, alive: there, device, resident: placed, largest };
+  const time = await timeOf(head, position, setting, device);
+  if (device && placed) {
+    const timed = time === null ? {} : timeRecord(head, position, time, contract.workload);
+    contract.devices = [{ ...deviceRecord(device, placed, largest), ...timed }];
+  }
+  return { setting, position, contract, steps: found, alive: there, device, resident: placed, largest, time };
 }
 
 /** Largest batches that were looked for already, by position, size and device: the batch does not change them. */

@@ -30,6 +30,7 @@
  * @property {Growing} figures
  * @property {Lives} lives
  * @property {{name: number[], scope: number[], phase: number[]}} ops
+ * @property {import("./clock.js").Growth[]} kernels
  *
  * @typedef {object} Entry A position as the head lists it, before it is unpacked.
  * @property {string} precision
@@ -45,6 +46,8 @@
  *
  * @typedef {object} Device
  * @property {string} key
+ * @property {string} card the key of its card
+ * @property {string|null} clock what it reaches, packed; null where the page cannot tell the time by it
  * @property {string} name
  * @property {number} capacity
  * @property {[number, number, number]} outside low, expected, high
@@ -69,6 +72,7 @@
  * @property {string[]} refused positions that the network cannot take, and why
  * @property {Device[]} devices
  * @property {string|null} device
+ * @property {import("./clock.js").Shared} clocks
  * @property {{fewer: number, more: number, handles: number, limit: number}} margins
  * @property {string[]} said a verdict that is not worked out here
  * @property {string} time how long the step takes as it was asked for
@@ -91,18 +95,28 @@ export function readHead() {
 }
 
 /**
- * Unpacks a position: base64 of deflated JSON.
+ * Unpacks plain data: base64 of deflated JSON.
  * @param {string} packed
- * @returns {Promise<Position>}
+ * @returns {Promise<any>}
  */
 export async function unpack(packed) {
   const raw = atob(packed);
   const bytes = Uint8Array.from(raw, (character) => character.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const position = await new Response(stream).json();
+  return new Response(stream).json();
+}
+
+/**
+ * Unpacks a position, its columns as arrays of numbers.
+ * @param {string} packed
+ * @returns {Promise<Position>}
+ */
+export async function unpackPosition(packed) {
+  const position = await unpack(packed);
   const { lives } = position;
   for (const column of ["birth", "first", "death", "category"]) lives[column] = Int32Array.from(lives[column]);
-  for (const growing of [position.figures, lives.bytes]) {
+  const kernels = position.kernels.map((/** @type {import("./clock.js").Growth} */ each) => each.numbers);
+  for (const growing of [position.figures, lives.bytes, ...kernels]) {
     growing.of = Int32Array.from(growing.of);
     growing.zero = Float64Array.from(growing.zero);
     for (const term of growing.terms) term[2] = Float64Array.from(term[2]);

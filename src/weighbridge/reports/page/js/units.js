@@ -95,3 +95,31 @@ export function plural(number, word) {
 export function shape(shape) {
   return shape.length ? shape.join(" × ") : "scalar";
 }
+
+/** A share of one in whole percent, for what is no better known: '61 %'. @param {number} share @returns {string} */
+export function wholePercent(share) {
+  return share === 0 || share >= 0.005 ? `${fixed(100 * share, 0)} %` : "<1 %";
+}
+
+const MINUTE = 60;
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+
+/** From how many seconds on a time is told in a unit, the unit's seconds, and its name. @type {[number, number, string][]} */
+const DURATIONS = [
+  [2 * DAY, DAY, "days"], [HOUR, HOUR, "h"], [MINUTE, MINUTE, "min"], [1, 1, "s"], [1e-3, 1e-3, "ms"], [0, 1e-6, "us"],
+];
+
+/** A time: '14.3 ms', '1.50 min'. @param {number} seconds @returns {string} */
+export function duration(seconds) {
+  const rounded = Number(seconds.toExponential(2)); // 59.97 s is told as a minute, not as 60.0 s
+  const [begin, size, name] = DURATIONS.find(([from]) => rounded >= from) ?? DURATIONS[DURATIONS.length - 1];
+  return `${significant(Math.max(seconds, begin) / size)} ${name}`;
+}
+
+/** Between two times, the unit written once where it is the same: '60.4 to 84.6 ms'. @param {number} low @param {number} high */
+export function durations(low, high) {
+  const [first, last] = [duration(low), duration(high)];
+  const [number, name] = first.split(" ");
+  return `${last.endsWith(` ${name}`) ? number : first} to ${last}`;
+}

@@ -25,6 +25,7 @@ from ...workload import Workload
 from ..formulas import Written
 from ..memory import NAMES
 from ..screen import COUNTS, provenance
+from . import graph
 from .packing import growing, packed
 from .times import Sorts
 
@@ -84,6 +85,7 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
     program = weighing.program
     texts, sorts = Texts(), Sorts()
     entries: list[Json] = [_entry(position, texts, sorts) for position in knobs.positions]
+    drawn = graph.record(program, texts.place)
     margins: dict[str, Json] = {
         "fewer": KERNELS[0],
         "more": KERNELS[1],
@@ -124,6 +126,7 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
             "rest": asked.rest,
         },
         "formulas": {scope: _formulas(found) for scope, found in asked.formulas.items()},
+        "graph": drawn,
         "details": {module.scope: module.detail for module in program.modules if module.detail},
     }
 

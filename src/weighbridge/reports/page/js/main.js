@@ -6,6 +6,7 @@ import { Curve } from "./curve.js";
 import { part } from "./elements.js";
 import { Exports } from "./exports.js";
 import { drawFigures, drawPeak, drawVerdict } from "./figures.js";
+import { Graph } from "./graph.js";
 import { Icicle } from "./icicle.js";
 import { Knobs } from "./knobs.js";
 import { prepare, read } from "./reading.js";
@@ -21,9 +22,11 @@ const choose = (/** @type {string} */ scope) => layers.select(scope, false);
 const layers = new LayerTree(head, (scope) => {
   icicle.selected = scope;
   if (layers.root) icicle.draw(layers.root);
+  graph.select(scope);
 });
 const curve = new Curve(head, choose);
 const icicle = new Icicle(choose);
+const graph = new Graph(head, choose);
 const exports = new Exports(head);
 const knobs = new Knobs(head, () => void turn());
 
@@ -47,7 +50,9 @@ function draw(reading) {
   drawVerdict(head, reading);
   drawFigures(head, reading);
   drawPeak(head, reading);
-  icicle.draw(layers.draw(reading));
+  const root = layers.draw(reading);
+  icicle.draw(root);
+  graph.draw(root);
   curve.draw(reading);
   exports.draw(reading);
   drawSetting(reading);

@@ -15,13 +15,14 @@ state and the GRU's sum over the last outputs; and the outputs of all layers but
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 from ..dims import Shape, bytes_of, product
 from ..program import Op, Tensor
 from ..workload import Backend
 from .base import Cost, Emit, Gradients, Operator, Scratch, contraction, need, register
+from .kernel import Gemm, Kernel
 
 _GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 """Gates of a cell, each as wide as the cell."""
@@ -100,6 +101,16 @@ class _Recurrent(Operator):
                     weights=tuple(range(place, place + count)),
                 )
                 place += count
+
+    def kernel(self, op: Op) -> Kernel:
+        """All of its work as one kernel: the products of a cell's gates, one for each step of each cell."""
+        whole = super().kernel(op)
+        x, state = op.inputs[:2]
+        sequences = state.shape[1]
+        steps = -(-product(x.shape[:-1]) // sequences) * len(list(self.cells(op, x)))
+        gates = _GATES[self.network] * op.integer("hidden")
+        depth = max(1, whole.macs // (steps * sequences * gates))
+        return replace(whole, gemm=Gemm(batch=steps, rows=sequences, columns=gates, depth=depth))
 
     def outputs(self, op: Op) -> int:
         return op.integer("projection", 0) or op.integer("hidden")

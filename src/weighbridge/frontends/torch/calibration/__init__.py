@@ -84,6 +84,9 @@ NOISIEST = 0.15
 
 MOST_DISTURBED = 0.5
 
+BESIDE = 0.05
+"""What a probe may move beside its kernel, as a share of what that moves."""
+
 PAGES_BYTES = 48 * 2**20
 """More than glibc keeps, so that the pages are made anew each time."""
 
@@ -249,7 +252,10 @@ def malloc() -> str:
 
 
 def kernel_of(probe: Probe) -> tuple[str, Kernel] | None:
-    """The one kernel that the probe runs, by the operators' rules, and what runs it; None where it is not one."""
+    """The one kernel that the probe runs, by the operators' rules, and what runs it; None where it is not one.
+
+    Copies of a few numbers beside it, as of a recurrent network's last states, do not count.
+    """
     whole = dict(probe.whole)
     operands = tuple(
         torch.empty(shape, dtype=torch.int64 if place in whole else torch.float32, device="meta")
@@ -263,7 +269,9 @@ def kernel_of(probe: Probe) -> tuple[str, Kernel] | None:
         for op in program.ops
         for kernel in cast(Operator, rule_of(op.kind)).kernels(op)
     ]
-    return found[0] if len(found) == 1 else None
+    found.sort(key=lambda each: -each[1].traffic_bytes)
+    beside = sum(kernel.traffic_bytes for _, kernel in found[1:])
+    return found[0] if found and beside <= BESIDE * found[0][1].traffic_bytes else None
 
 
 class _Bench:

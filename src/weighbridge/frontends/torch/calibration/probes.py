@@ -253,6 +253,26 @@ def _attention(rng: Random) -> Iterator[Probe]:
     )
 
 
+def _recurrent(rng: Random) -> Iterator[Probe]:
+    """A layer of an LSTM over whole sequences, whose steps wait for one another; a CPU runs GRUs operator by operator."""
+    while True:
+        steps, batch = rng.choice((8, 16, 32, 64, 128, 256)), rng.choice(BATCHES)
+        width, hidden = _spread(rng, 32, 1024, 32), _spread(rng, 32, 1024, 32)
+        if batch * steps * 4 * hidden * (width + hidden) <= LARGEST_MACS // 4:
+            break
+    x, state, gates = (steps, batch, width), (1, batch, hidden), 4 * hidden
+
+    def forward(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> object:
+        return torch.lstm(x, (h, c), weights, True, 1, 0.0, False, False, False)
+
+    yield Probe(
+        name=f"lstm {x} of {hidden}",
+        run=forward,
+        shapes=(x, state, state, (gates, width), (gates, hidden), (gates,), (gates,)),
+        warm=3,
+    )
+
+
 # -- what is bound by memory ---------------------------------------------------------------------
 
 
@@ -465,11 +485,12 @@ FAMILIES: dict[Callable[[Random], Iterator[Probe]], int] = {
     _convolution_1x1: 100,
     _convolution: 90,
     _stem: 36,
-    _depthwise: 70,
+    _depthwise: 100,
     _grouped: 44,
     _matmul: 60,
     _batched_matmul: 22,
     _attention: 40,
+    _recurrent: 40,
     _batch_norm: 40,
     _layer_norm: 36,
     _softmax: 24,

@@ -412,6 +412,11 @@ def test_a_comparison_is_a_dataframe_too():
     assert list(frame["params"]) == [138357544, 11689512]
 
 
+def test_a_comparison_by_what_it_has_no_rows_of_is_refused():
+    with pytest.raises(UsageError, match="no row is called 'layer'"):
+        weighbridge.compare(["lenet5"]).sheet("layer")
+
+
 def test_comparing_nothing_is_refused():
     with pytest.raises(UsageError, match="nothing to compare"):
         weighbridge.compare([])

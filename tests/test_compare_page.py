@@ -124,6 +124,13 @@ def test_networks_without_a_published_accuracy_have_no_picture():
     assert "Layers by the size of their maps" not in page
 
 
+def test_a_notebook_shows_the_page_in_a_frame_and_the_table_without():
+    shown = weighbridge.compare(["lenet5", "vgg11"])._repr_html_()
+    assert "<iframe" in shown
+    assert "Side by side" in shown
+    assert '<table class="weighbridge">' in shown
+
+
 def test_what_has_no_time_says_why():
     page = weighbridge.compare(["lenet5"], on="24GiB").page()
     assert "no time of lenet5 on " in page

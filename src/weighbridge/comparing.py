@@ -5,7 +5,7 @@
     >>> [network.params for network in found.comparison.networks]
     [138357544, 25557032]
 
-A :class:`ComparisonReport` prints as the table of `weigh compare`, shows as HTML in a notebook, and gives plain data.
+A :class:`ComparisonReport` prints as the table of `weigh compare`, shows its page in a notebook, and gives plain data.
 """
 
 from __future__ import annotations
@@ -158,6 +158,11 @@ class ComparisonReport(TabledReport):
         from .reports import dataframe
 
         return dataframe.render(self.sheet(by))
+
+    def _repr_html_(self) -> str:
+        from .reports import html
+
+        return html.framed(self.page(), super()._repr_html_(), title=self.title)
 
     def page(self) -> str:
         """The page: figures side by side, accuracy against cost, and where the networks align."""

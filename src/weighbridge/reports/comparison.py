@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Literal
+from typing import Literal, get_args
 
 from ..analyses.alignment import Aligned
 from ..analyses.comparison import (
@@ -16,10 +16,14 @@ from ..analyses.comparison import (
 )
 from ..analyses.weighing import Json
 from ..units import count, duration, durations, integer, plural, significant, unit
+from ..workload import check_choice
 from .sheet import Cell, Column, Figure, Row, Sheet, Size
 from .table import Line, labelled, render, written
 
 By = Literal["network", "module", "map", "path"]
+
+ELSEWHERE = "elsewhere"
+"""What a network has in no place that another has."""
 
 
 def screen(comparison: Comparison, sheet: Sheet, *, width: int | None, color: bool) -> str:
@@ -32,14 +36,19 @@ def screen(comparison: Comparison, sheet: Sheet, *, width: int | None, color: bo
 
 
 def sheet(comparison: Comparison, by: By) -> Sheet:
-    """A row a network, a module of each, or a place where they align."""
+    """A row a network, a module of each, or a place where they align.
+
+    Raises:
+        UsageError: rows of something else are asked for.
+    """
+    check_choice("row", by, get_args(By))
     if by == "network":
         return network_sheet(comparison)
     if by == "module":
         return module_sheet(comparison)
     if by == "map":
-        return _aligned_sheet(comparison, comparison.maps, "maps of", "elsewhere")
-    return _aligned_sheet(comparison, comparison.paths, "module", "elsewhere")
+        return _aligned_sheet(comparison, comparison.maps, "maps of")
+    return _aligned_sheet(comparison, comparison.paths, "module")
 
 
 def labels(comparison: Comparison) -> tuple[str, ...]:
@@ -100,7 +109,7 @@ def module_sheet(comparison: Comparison) -> Sheet:
     )
 
 
-def _aligned_sheet(comparison: Comparison, aligned: Aligned, subject: str, rest: str) -> Sheet:
+def _aligned_sheet(comparison: Comparison, aligned: Aligned, subject: str) -> Sheet:
     """One row a place, with each network's parameters and MACs there, and what it has in none of them."""
     columns = tuple(
         Column(key=f"{key}-{place}", title=f"{label} {title}")
@@ -121,7 +130,7 @@ def _aligned_sheet(comparison: Comparison, aligned: Aligned, subject: str, rest:
                     for cell in (("-", "-") if side is None else (side.params, side.macs))
                 ),
             )
-            for name, sides in (*rows, (rest, aligned.apart))
+            for name, sides in (*rows, (ELSEWHERE, aligned.apart))
         ),
     )
 

@@ -15,7 +15,7 @@ from ...analyses.pareto import Measure
 from ...analyses.weighing import Json
 from ...units import count, duration, durations, integer, memory, percent, plural
 from .. import csv, latex, markdown
-from ..comparison import basis, findings, labels, network_sheet, ratio
+from ..comparison import ELSEWHERE, basis, findings, labels, network_sheet, ratio
 from ..sheet import Cell, Column, Duration, Figure, Sheet, Size, text
 from . import document
 from .scatter import HEIGHT, WIDTH, Picture, Point, picture
@@ -206,7 +206,7 @@ def _maps(aligned: Aligned) -> Iterator[tuple[str, tuple[Line, ...]]]:
     """A table of parameters and one of operations: a row a size of maps, with each network's share of its whole."""
     if not aligned.places:
         return
-    names = (*(place.name for place in aligned.places), "elsewhere")
+    names = (*(place.name for place in aligned.places), ELSEWHERE)
     rows = (*(place.sides for place in aligned.places), aligned.apart)
     yield (
         "parameters",

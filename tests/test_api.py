@@ -42,7 +42,7 @@ def test_zoo_and_notation_need_no_third_party_package(what):
     code = (
         "import sys, weighbridge\n"
         f"report = weighbridge.weigh({what!r}, train='adam')\n"
-        "str(report), report.to_json(), report.to_csv(), report._repr_html_(), report.to_latex()\n"
+        "str(report), report.to_json(), report.to_csv(), report.to_html(), report.to_latex()\n"
         "roots = {name.partition('.')[0] for name in sys.modules}\n"
         "print(roots & {'torch', 'torchvision', 'timm', 'transformers', 'numpy', 'pandas', 'sympy',"
         " 'rich', 'click'})"

@@ -142,6 +142,27 @@ def test_a_layer_shows_its_formula_with_its_numbers(opened):
     assert "B = 10" in page.inner_text("#layer-formulas")
 
 
+def test_layers_have_their_time_and_what_bounds_it(opened):
+    page = opened.page
+    (device,) = opened.record()["devices"]
+    by_layer = device["time"]["by_layer"]
+    below = sum(seconds for scope, seconds in by_layer.items() if scope.startswith("layer1."))
+    cell = "#layers-body tr[data-scope='{}'] td.time"
+    assert page.locator(cell.format("conv1")).first.inner_text() == units.duration(
+        by_layer["conv1"]
+    )
+    assert page.locator(cell.format("layer1")).first.inner_text() == units.duration(below)
+    # a ReLU adds nothing to what it moves: it is read, written, and that is its time
+    assert page.locator(cell.format("relu")).last.inner_text() == "memory 100 %"
+    page.select_option("#icicle-measure", "time")
+    assert (
+        page.locator("#icicle g.bar[data-scope='layer1'] title").inner_html().startswith("layer1: ")
+    )
+    opened.turn(device="-1")
+    assert page.locator(cell.format("conv1")).first.is_hidden()
+    assert page.locator("#icicle-empty").is_visible()
+
+
 def test_the_tree_goes_by_keyboard(opened):
     page = opened.page
     page.focus("#layers-body tr[data-scope='']")
@@ -296,6 +317,10 @@ def test_numbers_are_written_as_the_command_writes_them(opened):
     for name, written in (("count", units.count), ("memory", units.memory)):
         said = opened.page.evaluate(f"all => all.map(weighbridge.{name})", values)
         assert said == [written(value) for value in values]
+    times = [0, 1e-9, 4.5e-7, 0.0009995, 0.0143, 0.9994, 0.99951, 59.94, 59.97, 90, 86400, 3e5]
+    times += [10 ** chance.uniform(-8, 6) for _ in range(300)]
+    said = opened.page.evaluate("all => all.map(weighbridge.duration)", times)
+    assert said == [units.duration(value) for value in times]
     shares = [0, 0.0004, 0.0005, 0.00099, 0.25, 0.0625, 0.1875, 0.99949, 1]
     said = opened.page.evaluate("all => all.map(weighbridge.percent)", shares)
     assert said == [units.percent(share) for share in shares]

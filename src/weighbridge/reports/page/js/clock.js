@@ -112,7 +112,7 @@ import { at } from "./record.js";
  * @property {boolean} waits whether the device waits for the host
  * @property {Map<Limit, number>} byBound most first, as the others
  * @property {Map<string, number>} byClass
- * @property {Map<number, number>} byOp by the place of the operator
+ * @property {[number, Limit, number][]} shares the place of an operator, and so many seconds of it by what they go to
  * @property {string[]} extrapolating
  * @property {number} uncounted
  */
@@ -173,7 +173,7 @@ export function stepTime(growth, point, clock, shared, mode) {
   return {
     clock, kernels, times, herd, ops, seconds, low, high, device_s: device, dispatch_s: dispatch, waits,
     byBound: descending(byBound), byClass: descending(byClass),
-    byOp: byOperator(growth, kernels, times, waits ? seconds : seconds - device, waits),
+    shares: shares(growth, kernels, times, waits ? seconds : seconds - device, waits),
     extrapolating: [...descending(outside).keys()].filter((name) => much || !sizes(name)), uncounted,
   };
 }
@@ -274,20 +274,26 @@ function stretch(product, { share, tiling, multiprocessors, reach, itemsize }, s
 }
 
 /**
- * Seconds of the step by operator: of its kernels, and of the host; of that alone where the device waits for it.
+ * The step's seconds by operator and by what they go to, which add up to it: kernels, and the host; the host alone where the
+ * device waits for it.
  * @param {Growth} growth @param {Kernel[]} kernels @param {KernelTime[]} times @param {number} host @param {boolean} waits
- * @returns {Map<number, number>}
+ * @returns {[number, Limit, number][]}
  */
-function byOperator({ herd, ops }, kernels, times, host, waits) {
-  const found = new Map();
+function shares({ herd, ops }, kernels, times, host, waits) {
+  /** @type {[number, Limit, number][]} */
+  const found = [];
   const handed = new Map();
   herd.forEach((place, launch) => {
-    const group = [ops[launch]].flat();
-    if (kernels[place].launches) handed.set(group.join(" "), group);
-    for (const op of group) add(found, op, waits ? 0 : times[place].seconds / group.length);
+    const { seconds, bound } = times[place];
+    const one = ops[launch];
+    const group = typeof one === "number" ? [one] : one;
+    if (kernels[place].launches) handed.set(String(one), group);
+    for (const op of group) found.push(waits ? [op, "host", 0] : [op, bound, seconds / group.length]);
   });
   if (host) {
-    for (const group of handed.values()) for (const op of group) add(found, op, host / handed.size / group.length);
+    for (const group of handed.values()) {
+      for (const op of group) found.push([op, "host", host / handed.size / group.length]);
+    }
   }
   return found;
 }

@@ -118,7 +118,7 @@ function peakCard(reading) {
 function timeCard(head, { time, setting }) {
   if (time === null) return [];
   if (typeof time === "string") return [card("a step", "?", time)];
-  const note = [durations(time.low, time.high), rate(time, setting.batch), `bound by ${boundBy(head, time)}`];
+  const note = [durations(time.low, time.high), rate(time, setting.batch), `bound by ${boundBy(head, time.byBound, time.seconds)}`];
   return [card("a step", `~${duration(time.seconds)}`, note.join(" · "))];
 }
 

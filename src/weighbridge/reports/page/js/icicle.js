@@ -3,8 +3,8 @@
  */
 
 import { part, svg, update, write } from "./elements.js";
-import { walk } from "./modules.js";
-import { count, integer, memory, percent } from "./units.js";
+import { figure, walk } from "./modules.js";
+import { percent } from "./units.js";
 
 /** @typedef {import("./modules.js").Node} Node */
 /** @typedef {import("./modules.js").Measure} Measure */
@@ -131,8 +131,7 @@ export class Icicle {
    */
   #bar(each, left, width, level, measure, whole) {
     const value = each.all[measure];
-    const figure = measure === "memory" ? memory(value) : measure === "params" ? integer(value) : count(value);
-    const title = `${each.scope || each.name}: ${figure}, ${percent(value / whole)}`;
+    const title = `${each.scope || each.name}: ${figure(measure, value)}, ${percent(value / whole)}`;
     const label = width > 9 * each.name.length + 8 ? each.name : "";
     const bar = this.bars.get(each.scope) ?? svg("g", { role: "button" }, svg("title"), svg("rect"), svg("text"));
     this.bars.set(each.scope, bar);

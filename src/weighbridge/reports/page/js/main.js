@@ -12,7 +12,7 @@ import { Knobs } from "./knobs.js";
 import { prepare, read } from "./reading.js";
 import { readHead } from "./record.js";
 import { LayerTree } from "./tree.js";
-import { count, integer, memory, percent, plural } from "./units.js";
+import { count, duration, integer, memory, percent, plural } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
@@ -74,7 +74,7 @@ function drawSetting(reading) {
 
 document.documentElement.classList.add("live");
 /** What tests ask the page for. */
-const asked = { text: (/** @type {string} */ form) => exports.text(form), count, memory, percent };
+const asked = { text: (/** @type {string} */ form) => exports.text(form), count, duration, memory, percent };
 Object.assign(window, { weighbridge: asked });
 await turn();
 performance.mark("ready");

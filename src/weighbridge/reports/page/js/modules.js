@@ -2,6 +2,9 @@
  * The network as a tree of modules: each with what it does itself, and what it does with all below it.
  */
 
+import { add } from "./clock.js";
+import { count, duration, integer, memory } from "./units.js";
+
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
 
@@ -14,14 +17,15 @@
  * @property {Node|null} parent
  * @property {Record<Measure, number>} own
  * @property {Record<Measure, number>} all
+ * @property {Map<import("./clock.js").Limit, number>} bounds seconds of all by what they go to
  * @property {number} operators
  * @property {number} uncounted
  */
 
-/** @typedef {"params" | "operations" | "backward" | "memory"} Measure */
+/** @typedef {"params" | "operations" | "backward" | "memory" | "time"} Measure */
 
 /** @type {Measure[]} */
-export const MEASURES = ["params", "operations", "backward", "memory"];
+export const MEASURES = ["params", "operations", "backward", "memory", "time"];
 
 /**
  * @param {Head} head
@@ -45,18 +49,20 @@ export function tree(head, reading) {
       operations: layer.forward.operations,
       backward: layer.backward.operations,
       memory: held.get(layer.scope) ?? 0,
+      time: 0,
     };
   }
   for (const [scope, size] of held) reach(nodes, scope).own.memory = size;
+  takeTime(head, reading, nodes);
   total(root);
   return root;
 }
 
 /** @param {string} scope @param {string} name @param {Node|null} parent @returns {Node} */
 function node(scope, name, parent) {
-  const nothing = { params: 0, operations: 0, backward: 0, memory: 0 };
+  const nothing = () => ({ params: 0, operations: 0, backward: 0, memory: 0, time: 0 });
   return {
-    scope, name, parent, layer: null, children: [], own: nothing, all: nothing, operators: 0, uncounted: 0,
+    scope, name, parent, layer: null, children: [], own: nothing(), all: nothing(), bounds: new Map(), operators: 0, uncounted: 0,
   };
 }
 
@@ -79,6 +85,17 @@ function total(each) {
   for (const child of each.children) {
     total(child);
     for (const measure of MEASURES) each.all[measure] += child.all[measure];
+    for (const [limit, seconds] of child.bounds) add(each.bounds, limit, seconds);
+  }
+}
+
+/** The seconds of the step, where they are known. @param {Head} head @param {Reading} reading @param {Map<string, Node>} nodes */
+function takeTime(head, { time, position }, nodes) {
+  if (time === null || typeof time === "string") return;
+  for (const [op, limit, seconds] of time.shares) {
+    const found = reach(nodes, head.names[position.ops.scope[op]]);
+    found.own.time += seconds;
+    add(found.bounds, limit, seconds);
   }
 }
 
@@ -102,4 +119,11 @@ export function* walk(root) {
 /** @param {string} scope @returns {number} */
 export function depth(scope) {
   return scope ? scope.split(".").length : 0;
+}
+
+/** A figure as text, zero without its unit. @param {Measure} measure @param {number} value @returns {string} */
+export function figure(measure, value) {
+  if (!value) return "0";
+  if (measure === "params") return integer(value);
+  return { operations: count, backward: count, memory, time: duration }[measure](value);
 }

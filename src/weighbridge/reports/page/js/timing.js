@@ -63,14 +63,14 @@ export function timeRecord(head, position, time, workload) {
 export function byScope(head, position, time) {
   /** @type {Map<string, number>} */
   const found = new Map();
-  for (const [op, seconds] of time.byOp) add(found, head.names[position.ops.scope[op]], seconds);
+  for (const [op, , seconds] of time.shares) add(found, head.names[position.ops.scope[op]], seconds);
   return descending(found);
 }
 
 /** @param {Head} head @param {Position} position @param {Time} time */
 function byPhase(head, position, time) {
   const found = new Map(head.phases.map((phase) => [phase, 0]));
-  for (const [op, seconds] of time.byOp) add(found, head.phases[position.ops.phase[op]], seconds);
+  for (const [op, , seconds] of time.shares) add(found, head.phases[position.ops.phase[op]], seconds);
   return Object.fromEntries(found);
 }
 
@@ -85,10 +85,13 @@ export function about({ seconds, low, high }) {
   return `~${duration(seconds)} (${durations(low, high)})`;
 }
 
-/** 'memory 61 %': what most of the time goes to. @param {Head} head @param {Time} time */
-export function boundBy(head, time) {
-  const [[limit, seconds]] = time.byBound;
-  return `${head.clocks.short_limits[limit]} ${wholePercent(seconds / time.seconds)}`;
+/**
+ * 'memory 61 %': what most of some time goes to; '' of none.
+ * @param {Head} head @param {Map<import("./clock.js").Limit, number>} bounds @param {number} seconds
+ */
+export function boundBy(head, bounds, seconds) {
+  const [most] = descending(bounds);
+  return most && seconds ? `${head.clocks.short_limits[most[0]]} ${wholePercent(most[1] / seconds)}` : "";
 }
 
 /** '898 samples/s'. @param {Time} time @param {number} batch */

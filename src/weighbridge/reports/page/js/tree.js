@@ -2,10 +2,12 @@
  * The layer tree: folds by module, sorts by a column, searches, and shows one layer in detail.
  */
 
+import { descending } from "./clock.js";
 import { html, part } from "./elements.js";
-import { depth, MEASURES, tree, walk } from "./modules.js";
+import { depth, figure, MEASURES, tree, walk } from "./modules.js";
 import { at } from "./record.js";
-import { count, integer, memory, percent, shape, unit } from "./units.js";
+import { boundBy } from "./timing.js";
+import { duration, integer, memory, percent, shape, unit, wholePercent } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
@@ -141,6 +143,7 @@ export class LayerTree {
   draw(reading) {
     this.reading = reading;
     this.root = tree(this.head, reading);
+    part("layers-table").classList.toggle("untimed", !this.root.all.time);
     if (!this.open.size) this.#unfoldWhatFits(this.root);
     this.#rows();
     this.#detail();
@@ -222,6 +225,7 @@ export class LayerTree {
       html("td", { class: "text kind" }, each.layer?.kind ?? ""),
       html("td", { class: "text wide" }, each.layer?.outputs.map(shape).join(", ") ?? ""),
       ...MEASURES.map((measure) => cell(each, measure, whole)),
+      html("td", { class: "text time bound" }, boundBy(this.head, each.bounds, each.all.time)),
     );
     row.dataset.scope = each.scope;
     if (folds) row.setAttribute("aria-expanded", String(isOpen));
@@ -249,6 +253,10 @@ export class LayerTree {
     }
     rows.push(["saves for backward", savedText(head, reading, each.scope)]);
     rows.push(["at the peak", share(each.all.memory, root.all.memory, memory(each.all.memory))]);
+    if (root.all.time) {
+      rows.push(["takes", share(each.all.time, root.all.time, each.all.time ? `~${duration(each.all.time)}` : "no time")]);
+      if (each.all.time) rows.push(["bound by", boundsText(head, each)]);
+    }
     if (layer && !each.children.length) {
       const { forward } = layer;
       rows.push(["forward moves", `${memory(forward.read_bytes)} read, ${memory(forward.write_bytes)} written`]);
@@ -276,17 +284,24 @@ export class LayerTree {
 /** @param {Node} each @param {Measure} measure @param {Node["all"]} whole @returns {HTMLElement} */
 function cell(each, measure, whole) {
   const value = each.all[measure];
-  const text = measure === "memory" ? memory(value) : measure === "params" ? integer(value) : count(value);
   const part = whole[measure] ? value / whole[measure] : 0;
   const bar = html("span", { class: "bar", "aria-hidden": "true" });
   bar.style.width = `${(100 * part).toFixed(2)}%`;
-  const made = html("td", { class: measure, title: percent(part) }, bar, html("span", {}, value || !each.children.length ? text : "0"));
+  const made = html("td", { class: measure, title: percent(part) }, bar, html("span", {}, figure(measure, value)));
   return made;
 }
 
 /** @param {number} value @param {number} whole @param {string} text */
 function share(value, whole, text) {
   return whole ? `${text}, ${percent(value / whole)}` : text;
+}
+
+/** What a layer's time goes to, most first: 'memory 72 %, arithmetic 28 %'. @param {Head} head @param {Node} each */
+function boundsText(head, { bounds, all }) {
+  return [...descending(bounds)]
+    .filter(([, seconds]) => seconds)
+    .map(([limit, seconds]) => `${head.clocks.short_limits[limit]} ${wholePercent(seconds / all.time)}`)
+    .join(", ");
 }
 
 /** @param {Head} head @param {Reading} reading @param {string} scope @returns {string} */

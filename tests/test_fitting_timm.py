@@ -93,6 +93,7 @@ def test_a_fit_finds_the_shares_that_times_were_made_with():
         launches=np.zeros(2 * count),
         there=np.zeros(2 * count),
         size=compute.ravel(),
+        waiting=np.zeros(2 * count),
         classes=(("matmul", "forward"), ("copy", "forward")),
     )
     found = np.exp(fit(made, np.ones(count, dtype=bool)))
@@ -113,6 +114,7 @@ def test_a_row_with_larger_kernels_than_were_fitted_lies_outside():
         launches=np.zeros(8),
         there=np.zeros(8),
         size=np.array([4.0, 1, 6, 1, 9, 1, 5, 0.5]),
+        waiting=np.zeros(8),
         classes=(("matmul", "forward"), ("copy", "forward")),
     )
     values = np.log([1.0, 1.0, 1.0, 1.0, 1e-9, 1e3, 1e-9])
@@ -134,6 +136,7 @@ def test_derivatives_are_those_of_the_prediction():
         launches=np.array([1.0, 1.0, 2.0]),
         there=np.array([0.3, 0.0, 0.9]),
         size=np.array([1.0, 2.0, 3.0]),
+        waiting=np.array([0.0, 0.2, 0.0]),
         classes=(("matmul", "forward"), ("copy", "forward")),
     )
     values = np.log([0.5, 0.4, 0.8, 0.9, 0.1, 2.0, 0.6])

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 import weighbridge
-from weighbridge.builder import Builder
-from weighbridge.workload import Workload
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSER = os.environ.get("WEIGHBRIDGE_BROWSER") or shutil.which("chromium")
@@ -173,25 +171,6 @@ def test_a_dense_block_reads_all_before_it(opened):
     # Huang et al. 2017: L layers have L(L+1)/2 connections, here of 6 layers; the concatenation reads all 7 maps,
     # and hands on one
     assert lines == 6 * 7 // 2 + 7 + 1
-
-
-@pytest.mark.parametrize(
-    ("operators", "boxes", "note"),
-    [(0, 0, ""), (400, 400, ""), (401, 0, "401 parts at one level are too many to draw")],
-)
-def test_none_and_very_many_operators(browser, tmp_path, operators, boxes, note):
-    net = Builder(Workload())
-    x = net.input((1, 4))
-    for _ in range(operators):
-        x = net.op("relu", x)[0]
-    program = net.build(network="flat", source="test", frontend="builder", outputs=(x,))
-    weighbridge.weigh(program).save(tmp_path / "flat.html")
-    page = browser.new_page()
-    page.goto((tmp_path / "flat.html").as_uri())
-    page.wait_for_selector("html[data-turned]")
-    assert page.locator("#graph g.part").count() == boxes
-    assert page.inner_text("#graph-note") == note
-    page.close()
 
 
 @pytest.mark.parametrize("name", ["light", "dark", "narrow", "print"])

@@ -163,7 +163,9 @@ PRODUCTS: Sequence[KernelClass] = (
     "convolution 1x1",
     "convolution",
     "grouped convolution",
+    "uneven grouped convolution",
 )
+DEPTHWISE: Sequence[KernelClass] = tuple(kind for kind in KERNEL_CLASSES if "depthwise" in kind)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +197,7 @@ FORMS: Mapping[str, Form] = {
             ("products", PRODUCTS, 0.3),
             ("attention", ("attention", "batched matmul"), 0.3),
             ("convolution stem", ("convolution stem",), 0.3),
-            ("depthwise", ("depthwise convolution", "wide depthwise convolution"), 0.1),
+            ("depthwise", DEPTHWISE, 0.1),
             ("recurrent", ("recurrent",), 0.1),
             ("transcendental", ("activation", "softmax"), 0.02),
             ("other arithmetic", [k for k in LIGHT if k not in ("activation", "softmax")], 0.1),

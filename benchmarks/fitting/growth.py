@@ -47,6 +47,8 @@ class Piece:
             write_bytes=self.fixed_write + round((kernel.write_bytes - self.fixed_write) * factor),
             image_bytes=round(kernel.image_bytes * factor),
             largest_bytes=round(kernel.largest_bytes * factor),
+            padded_bytes=round(kernel.padded_bytes * factor),
+            waits=round(kernel.waits * factor),
             gemm=gemm,
         )
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.fitting.sizes import sizes
 from benchmarks.fitting.throughputs import Row
-from weighbridge.analyses.time.clock import Clock
+from weighbridge.analyses.time.clock import WAIT_S, Clock
 from weighbridge.devices import Device, Efficiencies, Efficiency
 from weighbridge.devices.efficiency import CHANNELS_LAST
 from weighbridge.ops.kernel import CONTRACTIONS, Kernel
@@ -28,8 +28,9 @@ Array = np.ndarray
 
 START = Efficiency(compute=0.6, bandwidth=0.75, launch_s=2e-6)
 START_VECTOR = 0.3
+START_DEPTHWISE = 0.02
 OVERLAP, CACHED = 3.0, 1.0
-"""Where a fit begins, and what a class that says nothing keeps."""
+"""Where a fit begins, and what a class that says nothing keeps. Large depthwise convolutions do not run on matrix units."""
 
 HELD = 0.005
 """How much a share is held where it began, against the error of a row: both as squares of logarithms."""
@@ -62,7 +63,8 @@ def class_of(kernel: Kernel) -> Class:
 class Table:
     """The kernels of many steps as columns: the row, the class, how many, and what each takes at the peaks.
 
-    `there` is the share of a kernel's bytes that the last cache may hold, `size` its size (`Kernel.size`).
+    `there` is the share of a kernel's bytes that the last cache may hold, `size` its size (`Kernel.size`), `waiting`
+    what its threads wait for memory.
     """
 
     seconds: Array
@@ -74,6 +76,7 @@ class Table:
     launches: Array
     there: Array
     size: Array
+    waiting: Array
     classes: tuple[Class, ...]
 
     def predicted(self, values: Array) -> Array:
@@ -109,7 +112,8 @@ class Table:
         longer = np.maximum(compute, memory)
         together = longer * (1 + (np.minimum(compute, memory) / longer) ** overlap) ** (1 / overlap)
         of_compute = (compute / together) ** overlap
-        return together + launch * self.launches, together, of_compute, 1 - of_compute
+        beside = launch * self.launches + self.waiting
+        return together + beside, together, of_compute, 1 - of_compute
 
     def derivatives(self, values: Array) -> tuple[Array, Array]:
         """The seconds of every row, and their derivatives by the logarithm of every value."""
@@ -145,7 +149,7 @@ def table(rows: Sequence[Row], device: Device) -> Table:
             columns.append(
                 (
                     index, place, piece.times, time.compute_s, time.memory_s, kernel.launches,
-                    1 / (1 + large**2) if kernel.largest_bytes else 0.0, kernel.size,
+                    1 / (1 + large**2) if kernel.largest_bytes else 0.0, kernel.size, kernel.waits * WAIT_S,
                 )
             )  # fmt: skip
     found = np.array(columns)
@@ -159,6 +163,7 @@ def table(rows: Sequence[Row], device: Device) -> Table:
         launches=found[:, 5],
         there=found[:, 6],
         size=found[:, 7],
+        waiting=found[:, 8],
         classes=tuple(places),
     )
 
@@ -166,9 +171,15 @@ def table(rows: Sequence[Row], device: Device) -> Table:
 def start(classes: Sequence[Class]) -> Array:
     """The logarithms of where a fit begins: shares of the rate, of the bandwidth, launch, overlap - 1, gain."""
     names = [kind.removesuffix(CHANNELS_LAST) for kind, _ in classes]
-    compute = [START.compute if name in CONTRACTIONS else START_VECTOR for name in names]
+    compute = [_start_compute(name) for name in names]
     bandwidth = [START.bandwidth] * len(names)
     return np.log([*compute, *bandwidth, START.launch_s, OVERLAP - 1, CACHED])
+
+
+def _start_compute(kind: str) -> float:
+    if kind in ("large depthwise convolution", "wide depthwise convolution"):
+        return START_DEPTHWISE
+    return START.compute if kind in CONTRACTIONS else START_VECTOR
 
 
 def fit(found: Table, chosen: Array, steps: int = 60) -> Array:

@@ -66,6 +66,8 @@ SENTENCES = (
     "traced by the installed timm, and times come from the shares in `devices/fitted`, which were fitted to the other two",
     "thirds of the families (`python -m benchmarks fit`). `rank` is Spearman's correlation of times a sample. `in the interval`",
     "is the share of rows within the 90 % interval, which comes from families left out in turn among those that were fitted.",
+    "Two numbers that are not fitted were chosen with held-out rows in view: what a thread waits for memory (EfficientFormerV2's",
+    "bilinear kernel), and how much longer than its arithmetic a product that fills no tile takes at most (CaiT).",
     "Baselines are fitted to the same families: a time a parameter, a multiply-accumulate, and a multiply-accumulate and a",
     "byte written; the plain roofline has the card's peak and bandwidth and nothing else.",
 )

@@ -48,7 +48,7 @@ def test_a_permutation_turns_channels_first_into_last():
     assert kinds(program()) == [
         ("transposition", False),
         ("convolution stem", False),
-        ("depthwise convolution", False),
+        ("large depthwise convolution", False),
         ("strided copy", False),
         ("norm", False),
         ("convolution 1x1", True),
@@ -58,7 +58,7 @@ def test_a_permutation_turns_channels_first_into_last():
 def test_asked_for_channels_last_nothing_is_turned():
     assert kinds(program("channels-last")) == [
         ("convolution stem", True),
-        ("depthwise convolution", True),
+        ("large depthwise convolution", True),
         ("norm", False),
         ("convolution 1x1", True),
     ]
@@ -74,6 +74,42 @@ def test_float32_is_not_turned_and_a_cpu_turns_nothing():
     found = program()
     on_cpu = replace(found, workload=replace(found.workload, backend="cpu"))
     assert kinds(on_cpu)[0] == ("convolution stem", False)
+
+
+def test_matrix_units_take_channels_eight_at_a_time():
+    class Uneven(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.narrow = nn.Conv2d(8, 12, 3, padding=1)
+            self.depthwise = nn.Conv2d(12, 12, 3, padding=1, groups=12)
+
+        def forward(self, x):
+            return self.depthwise(self.narrow(x))
+
+    found = program("channels-last", Uneven(), (8, 4, 4))
+    # the image of 12 channels is filled up to 16, which copies it: 2 x 12 x 4 x 4 numbers of 2 bytes; that of 8 is
+    # not, nor is what a depthwise convolution takes, which matrix units do not compute
+    assert kinds(found) == [
+        ("transposition", False),
+        ("convolution", True),
+        ("depthwise convolution", True),
+    ]
+    assert next(launches(found)).kernel.read_bytes == 2 * 2 * 12 * 4 * 4
+    # with channels first both images are turned, and filled up on the way: 2 x (8 + 12) x 4 x 4
+    first = next(launches(program("contiguous", Uneven(), (8, 4, 4)))).kernel
+    assert first.read_bytes == 2 * 2 * (8 + 12) * 4 * 4
+
+
+def test_an_interpolation_waits_where_channels_lie_first():
+    class Larger(nn.Module):
+        def forward(self, x):
+            return nn.functional.interpolate(x, size=(8, 8), mode="bilinear")
+
+    # a thread a place of the result: each goes over 2 samples x 16 channels
+    (first,) = launches(program("contiguous", Larger(), (16, 4, 4)))
+    assert first.kernel.waits == 2 * 16
+    (last,) = launches(program("channels-last", Larger(), (16, 4, 4)))
+    assert last.kernel.waits == 0
 
 
 def test_a_stretched_operand_is_read_once():

@@ -45,3 +45,10 @@ def test_backward_passes_and_everything_else():
     assert reads(kernel("elementwise", 16384), A100) == 1
     assert reads(kernel("norm", 0), A100) == 1
     assert reads(kernel("norm", 16384), load("epyc-7763")) == 1
+
+
+def test_a_batch_norm_that_trains_reads_its_images_twice():
+    # first for the statistics, then for the result; with running statistics once
+    assert reads(kernel("batch norm", 16384), A100) == 2
+    assert reads(kernel("batch norm", 16384, "backward"), A100) == 2
+    assert reads(Kernel(kind="batch norm", read_bytes=1), A100) == 1

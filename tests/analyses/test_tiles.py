@@ -1,8 +1,11 @@
 """Tiles: what a matrix product costs beyond its multiply-accumulates, worked out on tiny ones."""
 
+from dataclasses import replace
+
 import pytest
 
 from weighbridge.analyses.time.tiles import (
+    CONVOLUTION,
     MATRIX,
     VECTOR,
     Tile,
@@ -99,3 +102,20 @@ def test_deep_rows_lie_on_more_pages_than_are_translated_at_once():
     wide = product(65536, 50257, 16384)
     assert walk(wide, reach_of("volta"), itemsize=4) == pytest.approx((375 / 273) ** 0.15)
     assert walk(wide, reach_of("volta"), itemsize=2) == 1
+
+
+def test_what_fills_no_tile_is_streamed():
+    # 4 columns of a tile's 64, 16 times their own, and 4 steps of depth beside 10 to fill the pipeline: 56; or 20
+    tiling = replace(SQUARE, prologue=10)
+    narrow = product(2**20, 4, depth=4)
+    assert stretch(narrow, tiling, multiprocessors=4) == pytest.approx(16 * 14 / 4)
+    assert stretch(narrow, replace(tiling, most=20), multiprocessors=4) == 20
+
+
+def test_the_kernels_of_a_convolution_fill_columns():
+    # many places, all in one wave's worth of work; 64 kernels fill a tile, 40 leave 24 of its columns empty
+    full, partly = product(2**22, 64, depth=576), product(2**22, 40, depth=576)
+    ratio = stretch(partly, CONVOLUTION, multiprocessors=4) / stretch(
+        full, CONVOLUTION, multiprocessors=4
+    )
+    assert ratio == pytest.approx(64 / 40)

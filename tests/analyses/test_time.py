@@ -299,6 +299,30 @@ def test_what_the_last_cache_holds_moves_faster():
     assert time.memory_s == pytest.approx(0.1 * (100 / 101 + 1 / 101 / 3))
 
 
+def test_convolutions_on_matrix_units_fill_their_tiles():
+    gpu = replace(CARD, backend="cuda", multiprocessors=4)
+
+    def of(columns, part="forward"):
+        gemm = Gemm(batch=1, rows=2**22, columns=columns, depth=576)
+        return Kernel(kind="convolution", part=part, dtype="float16", macs=gemm.macs, gemm=gemm)
+
+    def seconds(device, *asked):
+        return clock(device=device).time(of(*asked)).seconds
+
+    # 40 columns take a tile's 64, and as long as those; of a device without matrix units nothing is known
+    assert seconds(gpu, 40) == pytest.approx(seconds(gpu, 64))
+    assert seconds(gpu, 40, "weight gradient") == pytest.approx(2 * of(40).macs / 1e12)
+    general = replace(gpu, matrix_flop_per_s=Rates(), vector_flop_per_s=Rates(float16=1e12))
+    assert seconds(general, 40) == pytest.approx(2 * of(40).macs / 1e12)
+
+
+def test_threads_wait_for_memory_where_there_are_few():
+    # 4 million times 0.25 us is a second, on a GPU
+    kernel = Kernel(kind="resampling", dtype="float16", waits=4 * 10**6)
+    assert clock(device=replace(CARD, backend="cuda")).time(kernel).seconds == pytest.approx(1)
+    assert clock().time(kernel).seconds == 0
+
+
 def test_convolutions_with_channels_last_are_a_class_of_their_own():
     first = Efficiency(compute=0.5, bandwidth=0.5, launch_s=0.0)
     last = Efficiency(compute=0.9, bandwidth=0.9, launch_s=0.0)

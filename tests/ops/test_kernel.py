@@ -60,8 +60,12 @@ def test_a_convolution_is_a_matrix_product_over_its_places():
         (3, 64, 7, 1, "convolution stem"),
         (16, 32, 3, 1, "convolution"),
         (16, 32, 1, 1, "convolution 1x1"),
-        (16, 16, 3, 16, "depthwise convolution"),
-        (16, 32, 3, 4, "grouped convolution"),
+        (16, 16, 5, 16, "depthwise convolution"),
+        (16, 16, 6, 16, "large depthwise convolution"),
+        (16, 16, 8, 16, "wide depthwise convolution"),
+        (16, 16, 3, 4, "grouped convolution"),
+        (16, 32, 3, 4, "uneven grouped convolution"),
+        (24, 24, 3, 4, "uneven grouped convolution"),
     ],
 )
 def test_convolutions_fall_into_classes(channels, made, width, groups, kind):
@@ -82,11 +86,30 @@ def test_a_convolution_backward_is_two_products_and_a_sum():
     assert of_weight.part == "weight gradient"
     # the same products: 72 places, 32 kernels, 144 weights each
     assert of_input.macs == of_weight.macs == 72 * 32 * 144
-    # the weights' gradient sums over the places
+    # the input's sums over 32 kernels of 3 x 3 places, the weights' over the places
+    assert of_input.gemm == Gemm(batch=1, rows=72, columns=16, depth=288)
     assert of_weight.gemm == Gemm(batch=1, rows=32, columns=144, depth=72)
     # dx reads dy (2304) and w (4608) and writes x (2048)
     assert (of_input.read_bytes, of_input.write_bytes) == (4 * 6912, 4 * 2048)
     assert (of_bias.kind, of_bias.write_bytes) == ("reduction", 4 * 32)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups", "kind"),
+    [
+        (128, 32, "grouped convolution"),
+        (48, 12, "uneven grouped convolution"),  # 12 groups
+        (512, 8, "uneven grouped convolution"),  # of 64 channels
+    ],
+)
+def test_gradients_of_groups_are_even_by_eights(channels, groups, kind):
+    forward = convolution(channels, channels, 3, groups=groups)
+    assert [kernel.kind for kernel in kernels(forward)] == ["grouped convolution"]
+    (x, w), (y,) = forward.inputs, forward.outputs
+    backward = op(
+        "convolution_backward", (y, x, w), (x, w), mask=(True, True, False), groups=groups, **WINDOW
+    )
+    assert [kernel.kind for kernel in kernels(backward)] == [kind, kind]
 
 
 def test_only_the_gradients_that_are_wanted_are_made():

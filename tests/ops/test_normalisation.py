@@ -6,6 +6,7 @@ import pytest
 
 from by_hand import cost, run
 from weighbridge.errors import ShapeError
+from weighbridge.ops import rule_of
 
 
 def test_batch_norm_in_inference_is_a_multiplication_and_an_addition_an_element() -> None:
@@ -33,6 +34,19 @@ def test_batch_norm_in_training_adds_statistics_and_running_means() -> None:
 def test_batch_norm_without_weights_or_running_means() -> None:
     found = cost(run("batch_norm", (2, 3, 4, 4), affine=False, training=True))
     assert found.multiplications == 96 + 3 + 96
+
+
+def test_a_batch_norm_that_trains_goes_over_each_channel_again() -> None:
+    def row_bytes(kind, *shapes, training):
+        op = run(kind, *shapes, affine=True, training=training)
+        (kernel,) = rule_of(kind).kernels(op)
+        return kernel.row_bytes
+
+    # 4*4 float32, of one sample
+    image = (2, 3, 4, 4)
+    assert row_bytes("batch_norm", image, (3,), (3,), (3,), (3,), training=True) == 64
+    assert row_bytes("batch_norm", image, (3,), (3,), (3,), (3,), training=False) == 0
+    assert row_bytes("batch_norm_backward", image, image, (3,), (3,), (3,), training=True) == 64
 
 
 def test_batch_norm_needs_a_number_a_channel() -> None:

@@ -51,7 +51,7 @@ GENERATIONS = {
 STACKED = frozenset({"volta", "ampere-a100", "hopper", "blackwell"})
 """Architectures whose cards have stacked memory (HBM2 and later), which comes near to its nominal bandwidth."""
 
-ON_MATRIX_UNITS = ("convolution", "grouped convolution", "attention")
+ON_MATRIX_UNITS = ("convolution", "grouped convolution", "uneven grouped", "attention")
 """How classes begin that matrix units work on, products apart."""
 
 UNCHECKED = ("RTX", "GTX", "Quadro", "Titan")

@@ -522,8 +522,20 @@ class ConvolutionOverTime(Operator):
 _GRADIENTS: tuple[Part | None, ...] = ("input gradient", "weight gradient", None)
 """What a convolution's backward makes, in order: of its input, of its kernels, and of its bias, which is a sum."""
 
-_LARGEST_DEPTHWISE = 7 * 7
-"""Places under a depthwise kernel up to which cuDNN has kernels that are made for it."""
+_SMALL_DEPTHWISE, _LARGE_DEPTHWISE = 5 * 5, 7 * 7
+"""Places under a depthwise kernel up to which PyTorch takes cuDNN's kernels for it (1x1, 3x3 and 5x5;
+`check_cudnn_depthwise_workload_with_filter` in aten/src/ATen/native/Convolution.cpp), and above which times leap again."""
+
+_GROUPS_TOGETHER, _LARGEST_GROUP = 8, 32
+"""How many groups the gradients of an even grouped convolution take at once, and of how many channels at most: where that
+does not fit, timm's training steps on an RTX 3090 reach 1 to 5 TFLOP/s in them, and ResNeXts of 32 groups 15 and more."""
+
+_ALIGNMENT = 8
+_ALIGNED: frozenset[KernelClass] = frozenset(
+    {"convolution 1x1", "convolution", "grouped convolution", "uneven grouped convolution"}
+)
+"""Matrix units take channels eight at a time, and cuDNN fills images up to that (cuDNN 7.6.3, release notes). The stem has
+kernels of its own, and depthwise convolutions do not run on them."""
 
 _STEM_CHANNELS = 4
 """Channels of an image, as the first layer reads them: too few to fill a tile's depth."""
@@ -544,11 +556,14 @@ def _convolving(op: Op, cost: Cost, part: Part, x: Tensor, w: Tensor, y: Tensor)
     columns, depth = w.shape[0] // groups, product(w.shape[1:])
     gemm = {
         "forward": Gemm(batch=groups, rows=places, columns=columns, depth=depth),
-        "input gradient": Gemm(batch=groups, rows=places, columns=depth, depth=columns),
+        "input gradient": Gemm(
+            batch=groups, rows=places, columns=w.shape[1], depth=columns * product(w.shape[2:])
+        ),
         "weight gradient": Gemm(batch=groups, rows=columns, columns=depth, depth=places),
     }[part]
+    kind = _convolution_class(image, w, groups, part)
     return Kernel(
-        kind=_convolution_class(image, w, groups),
+        kind=kind,
         part=part,
         dtype=arithmetic_dtype(op),
         macs=cost.macs,
@@ -556,6 +571,9 @@ def _convolving(op: Op, cost: Cost, part: Part, x: Tensor, w: Tensor, y: Tensor)
         read_bytes=cost.read_bytes,
         write_bytes=cost.write_bytes,
         image_bytes=x.bytes + y.bytes,
+        padded_bytes=sum(
+            each.bytes for each in (x, y) if kind in _ALIGNED and each.shape[1] % _ALIGNMENT
+        ),
         gemm=gemm,
     )
 
@@ -591,12 +609,20 @@ def _turned_images(
     )
 
 
-def _convolution_class(image: Tensor, w: Tensor, groups: int) -> KernelClass:
+def _convolution_class(image: Tensor, w: Tensor, groups: int, part: Part) -> KernelClass:
     if groups > 1:
         if w.shape[1] > 1:
-            return "grouped convolution"
-        wide = product(w.shape[2:]) > _LARGEST_DEPTHWISE
-        return "wide depthwise convolution" if wide else "depthwise convolution"
+            made, read = w.shape[0] // groups, w.shape[1]
+            even = made == read and made & (made - 1) == 0
+            if part != "forward":
+                even = even and made <= _LARGEST_GROUP and groups % _GROUPS_TOGETHER == 0
+            return "grouped convolution" if even else "uneven grouped convolution"
+        places = product(w.shape[2:])
+        if places > _LARGE_DEPTHWISE:
+            return "wide depthwise convolution"
+        return (
+            "large depthwise convolution" if places > _SMALL_DEPTHWISE else "depthwise convolution"
+        )
     if image.shape[1] <= _STEM_CHANNELS:
         return "convolution stem"
     return "convolution 1x1" if product(w.shape[2:]) == 1 else "convolution"

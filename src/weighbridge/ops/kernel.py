@@ -19,8 +19,10 @@ KernelClass = Literal[
     "convolution",
     "convolution stem",
     "depthwise convolution",
+    "large depthwise convolution",
     "wide depthwise convolution",
     "grouped convolution",
+    "uneven grouped convolution",
     "attention",
     "recurrent",
     "batch norm",
@@ -41,8 +43,10 @@ KernelClass = Literal[
 ]
 """What runs alike.
 
-`convolution stem` reads images of few channels; a depthwise convolution is wide from 8x8 on, for which cuDNN has no
-kernels of its own; `norm` is over the elements of a sample (layer, RMS), and over groups of its channels `group norm`;
+`convolution stem` reads images of few channels; a depthwise convolution is large from 6x6 on, where PyTorch does not take
+cuDNN's kernels for them, and wide from 8x8 on; one in groups is uneven unless a group reads as many channels as it makes
+and they are a power of two, and its gradients are too unless the groups have up to 32 channels and are a multiple of 8:
+those take several times as long with channels last; `norm` is over the elements of a sample (layer, RMS), and over groups of its channels `group norm`;
 `activation` is pointwise with a transcendental function, `elementwise` without; `copy` moves what lies in
 order, `gather` what does not; a `strided copy` brings what lies in another order into the one that a kernel takes, and a
 `transposition` is the same by the kernel's own library, for the images of a convolution.
@@ -62,8 +66,10 @@ CONTRACTIONS: frozenset[KernelClass] = frozenset(
         "convolution",
         "convolution stem",
         "depthwise convolution",
+        "large depthwise convolution",
         "wide depthwise convolution",
         "grouped convolution",
+        "uneven grouped convolution",
         "attention",
         "recurrent",
     }
@@ -120,9 +126,11 @@ class Kernel:
     `dtype` is that of its arithmetic, `macs` its multiply-accumulates, `operations` its other arithmetic.
     `read_bytes` and `write_bytes` count every operand and every result once; of both,
     `image_bytes` are a convolution's images, whose channels lie first or, with `channels_last`, last; `largest_bytes` is
-    its largest operand or result, where it is known. `gemm` is None for what is
+    its largest operand or result, where it is known, and `padded_bytes` are images whose channels are no multiple of 8.
+    `gemm` is None for what is
     no contraction, and for those that no matrix product of one size describes. `row_bytes` is what one norm or
-    softmax goes over. One that `gates` multiplies what it reads by a function of it. No launches of its own means
+    softmax goes over. `waits` says how often a thread waits for memory, one time after the other, where a few threads do
+    all of it. One that `gates` multiplies what it reads by a function of it. No launches of its own means
     that it shares those of its like, as the updates of many parameters in one list do.
     """
 
@@ -136,7 +144,9 @@ class Kernel:
     image_bytes: int = 0
     channels_last: bool = False
     largest_bytes: int = 0
+    padded_bytes: int = 0
     row_bytes: int = 0
+    waits: int = 0
     gemm: Gemm | None = None
     launches: int = 1
     gates: bool = False

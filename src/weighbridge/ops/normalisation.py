@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import final
 
-from ..dims import Shape
+from ..dims import Shape, product
 from ..program import Op, Tensor
 from ..workload import Backend
 from .base import (
@@ -92,6 +92,10 @@ class BatchNorm(Operator):
         statistics = Cost(multiplications=n, additions=3 * n - 2 * c, divisions=2 * c)
         return fold + statistics + running
 
+    def row_bytes(self, op: Op) -> int:
+        x = op.inputs[0]
+        return row_bytes(x, rows=product(x.shape[:2])) if op.flag("training") else 0
+
     def backward(self, op: Op, grads: Gradients, wanted: tuple[bool, ...], emit: Emit) -> Gradients:
         dy = grads[0]
         assert dy is not None
@@ -148,6 +152,10 @@ class BatchNormBackward(Operator):
 
     def axes(self, op: Op) -> tuple[tuple[str | int, ...], ...]:
         return channel_axes(op)
+
+    def row_bytes(self, op: Op) -> int:
+        x = op.inputs[1]
+        return row_bytes(x, rows=product(x.shape[:2])) if op.flag("training") else 0
 
     def arithmetic(self, op: Op) -> Cost:
         x = op.inputs[1]

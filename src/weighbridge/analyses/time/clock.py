@@ -25,13 +25,22 @@ from .execution import Launch, dispatches
 from .measured import Measured, Parts
 from .pace import Caches, Pace, Products, together
 from .rows import rows_of
-from .tiles import reach_of, tiling
+from .tiles import CONVOLUTION, reach_of, tiling
 
 Bound = Literal["compute", "memory", "overhead"]
 
-AS_TF32 = frozenset({"convolution 1x1", "convolution", "convolution stem", "grouped convolution"})
+AS_TF32 = frozenset(
+    {"convolution 1x1", "convolution", "convolution stem", "grouped convolution", "uneven grouped convolution"}
+)  # fmt: skip
 """float32 that PyTorch computes in TF32 unless told otherwise: cuDNN's convolutions (`torch.backends.cudnn.allow_tf32`
 is true by default, `torch.backends.cuda.matmul.allow_tf32` is not)."""
+
+
+IN_TILES = frozenset({"convolution 1x1", "convolution", "convolution stem"})
+"""Convolutions that matrix units make in tiles; of their weights' gradients it is not known."""
+
+WAIT_S = 0.25e-6
+"""What a thread waits for memory, and for its address. Taken from EfficientFormerV2 on an RTX 4090."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +97,7 @@ class Clock:
             kernel=kernel,
             compute_s=pace.compute_s(kernel),
             memory_s=pace.memory_s(kernel),
-            overhead_s=kernel.launches * pace.launch_s,
+            overhead_s=pace.overhead_s(kernel),
             overlap=pace.overlap,
         )
 
@@ -108,6 +117,7 @@ class Clock:
             flop_per_s=peak * found.compute,
             bytes_per_s=bandwidth * found.bandwidth,
             launch_s=found.launch_s,
+            wait_s=WAIT_S if self.device.backend == "cuda" else 0.0,
             half_rows=found.half_rows,
             overlap=self.efficiencies.overlap,
             caches=self.caches,
@@ -153,10 +163,20 @@ class Clock:
     def _products(self, kernel: Kernel) -> Products | None:
         """How the device makes products of the kernel's sort; None for other kernels, and where nobody knows."""
         gpu = self.device
-        if kernel.kind not in PRODUCTS or gpu.backend != "cuda" or gpu.multiprocessors is None:
+        if gpu.backend != "cuda" or gpu.multiprocessors is None:
             return None
         dtype = self.computed_in(kernel)
         matrix = gpu.matrix_flop_per_s.get(dtype) is not None
+        if kernel.kind in IN_TILES and matrix and kernel.part != "weight gradient":
+            return Products(
+                share=1.0,
+                tiling=CONVOLUTION,
+                multiprocessors=gpu.multiprocessors,
+                reach=None,
+                itemsize=bytes_of(1, kernel.dtype),
+            )
+        if kernel.kind not in PRODUCTS:
+            return None
         batched = kernel.kind == "batched matmul"
         return Products(
             share=reached(gpu, dtype),

@@ -1,8 +1,8 @@
 """Execution: which kernels a device runs for a program.
 
 Eager PyTorch runs each operator's kernels as they come, and before one what brings its operands into the order that it
-takes them in (:mod:`.layouts`). Matrix units take images with their channels last: where they lie first, cuDNN turns
-them, and the result back. Another memory format and a compiler make another program of the same network, not the same
+takes them in (:mod:`.layouts`). Matrix units take images with their channels last, eight at a time: where they lie first,
+cuDNN turns them, and the result back, and where they lie last it fills them up. Another memory format and a compiler make another program of the same network, not the same
 one faster.
 
 A compiler (torch.compile's inductor) makes one kernel of several operators (:mod:`.fusion`), and lays images out with
@@ -39,7 +39,7 @@ all are small. Source: `decide_layout_opt` in torch/_inductor/graph.py, PyTorch 
 SMALL_CHANNELS = 64
 
 TURNED: frozenset[KernelClass] = frozenset(
-    {"convolution", "convolution stem", "grouped convolution"}
+    {"convolution", "convolution stem", "grouped convolution", "uneven grouped convolution"}
 )
 """Convolutions that matrix units make of images whose channels come last. One of 1x1 is a matrix product either way."""
 
@@ -88,13 +88,17 @@ def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Lau
     )
     for kernel in rule.kernels(op):
         image = kernel.image_bytes > 0
-        if image and turning and not last and kernel.kind in TURNED and kernel.dtype in HALF:
-            yield _turned(op, "transposition", kernel.dtype, kernel.image_bytes)
+        if image and turning and kernel.dtype in HALF:
+            turned = kernel.image_bytes if kernel.kind in TURNED else 0
+            copied = kernel.padded_bytes if last else turned
+            if copied:
+                yield _turned(op, "transposition", kernel.dtype, copied)
         found = replace(
             kernel,
             read_bytes=max(kernel.read_bytes - twice, 0),
             channels_last=image and last,
             largest_bytes=largest,
+            waits=0 if last else kernel.waits,
         )
         yield Launch(kernel=found, ops=(op,), operands_bytes=operands)
 

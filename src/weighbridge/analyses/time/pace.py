@@ -75,12 +75,16 @@ class Caches:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """The rates of a sort of kernels: the device's peak for it, what it reaches of that and of the bandwidth."""
+    """The rates of a sort of kernels: the device's peak for it, what it reaches of that and of the bandwidth.
+
+    A launch takes `launch_s`, and `wait_s` whatever a thread waits for (`Kernel.waits`).
+    """
 
     peak_flop_per_s: float
     flop_per_s: float
     bytes_per_s: float
     launch_s: float
+    wait_s: float
     half_rows: float
     overlap: float
     caches: Caches
@@ -95,6 +99,10 @@ class Pace:
         if kernel.gemm is not None and self.half_rows:
             found *= 1 + self.half_rows / larger(kernel.gemm.rows, 1)
         return found
+
+    def overhead_s(self, kernel: Kernel) -> float:
+        """The seconds that neither its arithmetic nor its bytes make longer."""
+        return kernel.launches * self.launch_s + kernel.waits * self.wait_s
 
     def memory_s(self, kernel: Kernel) -> float:
         """The seconds of its traffic."""

@@ -3,7 +3,7 @@
 A block of threads takes a row, first for its mean or its maximum, then for its sum, then for the result. The
 first time comes from memory. The second comes from the L2 cache while the rows that all blocks are working on fit
 in there: 108 multiprocessors with 16 rows of 1024 float32 each are 6.75 MiB, which an A100 keeps (40 MiB) and a V100
-does not (6 MiB). A softmax of up to 1024 elements stays in registers; a longer one comes from the multiprocessor's own
+does not (6 MiB). A batch norm that trains goes over a channel of all samples, which no cache keeps. A softmax of up to 1024 elements stays in registers; a longer one comes from the multiprocessor's own
 cache where that keeps its rows, from Volta on.
 
 The threads of a block and the number of times are PyTorch's (aten/src/ATen/native/cuda/layer_norm_kernel.cu,
@@ -21,8 +21,10 @@ TIMES = {
     ("norm", "backward"): 3,
     ("softmax", "forward"): 3,
     ("softmax", "backward"): 2,
+    ("batch norm", "forward"): 2,
+    ("batch norm", "backward"): 2,
 }
-"""How often a row is read."""
+"""How often a row is read. A batch norm in inference has none (`Kernel.row_bytes`)."""
 
 IN_REGISTERS_BYTES = 4096
 """A row of a softmax that is read once: 1024 elements in float32."""
@@ -65,9 +67,9 @@ def rows_of(kind: str, part: str, device: Device) -> Rows | None:
     if times == 1 or device.backend != "cuda":
         return None
     threads = THREADS.get(device.compute_capability or (0, 0), 2048)
-    norm = kind == "norm"
+    norm = kind != "softmax"
     caches = []
-    if device.multiprocessors is not None and device.l2_bytes is not None:
+    if kind != "batch norm" and device.multiprocessors is not None and device.l2_bytes is not None:
         caches.append((device.l2_bytes, device.multiprocessors))
         own = device.l1_bytes if (device.compute_capability or (0, 0)) >= (7, 0) else None
         if not norm and own is not None:

@@ -93,6 +93,7 @@ class Sorts:
             "rate": pace.flop_per_s,
             "bytes": pace.bytes_per_s,
             "launch": pace.launch_s,
+            "wait": pace.wait_s,
             "half": pace.half_rows,
             "products": None
             if products is None

@@ -35,6 +35,7 @@ import { at } from "./record.js";
  * @property {number} write_bytes
  * @property {number} row_bytes
  * @property {number} launches
+ * @property {number} waits
  * @property {number} largest bytes of its largest operand
  * @property {Product|null} product
  *
@@ -45,6 +46,7 @@ import { at } from "./record.js";
  * @property {number} split
  * @property {number} step
  * @property {number} unaligned
+ * @property {number|null} most
  *
  * @typedef {{times: number, in_registers_bytes: number, at_once: [number, number], caches: [number, number][]}} Rows
  *
@@ -60,6 +62,7 @@ import { at } from "./record.js";
  * @property {number} rate
  * @property {number} bytes
  * @property {number} launch
+ * @property {number} wait
  * @property {number} half
  * @property {Products|null} products
  * @property {Rows|null} rows
@@ -223,7 +226,7 @@ function kernelTime(kernel, clock, shared) {
   const moved = kernel.read_bytes * reads(pace.rows, kernel.row_bytes, shared) + kernel.write_bytes;
   let memory = moved / pace.bytes / speed(caches, kernel.largest);
   if (caches.beyond_bytes_per_s !== null) memory += Math.max(moved - caches.within, 0) / caches.beyond_bytes_per_s;
-  const overhead = kernel.launches * pace.launch;
+  const overhead = kernel.launches * pace.launch + kernel.waits * pace.wait;
   const longer = Math.max(compute, memory);
   let together = longer;
   if (overlap !== null) {
@@ -255,7 +258,7 @@ function speed({ last_bytes: last, gain }, largest) {
 function stretch(product, { share, tiling, multiprocessors, reach, itemsize }, shared) {
   if (!product) return 1 / share;
   const { batch, rows, columns, depth } = product;
-  const { tiles, prologue, tail, split, step, unaligned } = shared.tilings[tiling];
+  const { tiles, prologue, tail, split, step, unaligned, most } = shared.tilings[tiling];
   let slots = Infinity;
   for (const tile of tiles) {
     for (let parts = 1; parts <= split; parts *= 2) {
@@ -264,8 +267,10 @@ function stretch(product, { share, tiling, multiprocessors, reach, itemsize }, s
       slots = Math.min(slots, waves * tile.columns * tile.rows * tile.loads * (depth / parts + prologue));
     }
   }
-  let found = (slots * multiprocessors) / Math.max(batch * rows * columns * depth, 1) / share;
+  let found = (slots * multiprocessors) / Math.max(batch * rows * columns * depth, 1);
   if (columns % step || depth % step) found *= unaligned;
+  if (most !== null) found = Math.min(found, most);
+  found /= share;
   if (reach) {
     const pages = (Math.min(rows + columns, shared.pages.walked_rows) * depth * itemsize) / shared.pages.page_bytes;
     found *= Math.max(1, pages / reach.pages) ** reach.growth;

@@ -77,7 +77,7 @@
  * @property {string[]} said a verdict that is not worked out here
  * @property {string} time how long the step takes as it was asked for
  * @property {string} advice what makes the step that was asked for fit
- * @property {{kinds: number[], scopes: number[], reads: number[][], inside: import("./calls.js").Part[], classes: Record<string, number>}} graph
+ * @property {{kinds: number[], scopes: number[], reads: number[][], inside: import("./graph.js").Part[], classes: Record<string, number>}} graph
  * @property {{network: string, inputs: string[], inputs_given: boolean, rest: string}} command
  * `inputs` is what it is given for them, as the text around the places where the size stands
  * @property {Record<string, {lines: Formula[], rest: number}>} formulas

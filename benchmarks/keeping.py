@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
+
+from weighbridge.ops.kernel import KERNEL_CLASSES, Kernel
+
+FORM = hashlib.sha256(
+    " ".join([*(field.name for field in fields(Kernel)), *KERNEL_CLASSES]).encode()
+).hexdigest()[:8]
+"""What is kept is of kernels of one form and of one list of classes: another has another folder."""
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from benchmarks.fitting.intervals import intervals, left_out
 from benchmarks.fitting.shares import Numbers, Steps, Term
 from benchmarks.fitting.split import held_out
-from benchmarks.keeping import kept_whole
+from benchmarks.keeping import FORM, kept_whole
 from weighbridge.analyses.time.clock import Clock, cached_bytes
 from weighbridge.analyses.time.execution import launches
 from weighbridge.analyses.time.step import SOME
@@ -37,7 +37,7 @@ from weighbridge.ops.kernel import CONTRACTIONS, KERNEL_CLASSES, Gemm, Kernel, K
 from weighbridge.workload import Backend, InputSpec, Precision, Workload
 
 TIMM = Path(__file__).parents[3] / "shared" / "data" / "published" / "timm"
-KEPT = Path(__file__).parents[2] / "build" / "kernels"
+KEPT = Path(__file__).parents[2] / "build" / "kernels" / FORM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

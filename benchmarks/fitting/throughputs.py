@@ -17,30 +17,24 @@ from __future__ import annotations
 
 import csv
 import gzip
-import hashlib
 import pickle
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 
 from benchmarks.fitting.growth import Step, step_of
 from benchmarks.fitting.split import family, held_out
-from benchmarks.keeping import kept_whole
+from benchmarks.keeping import FORM, kept_whole
 from weighbridge.errors import WeighError
-from weighbridge.ops.kernel import KERNEL_CLASSES, Kernel
+from weighbridge.ops.kernel import Kernel
 from weighbridge.program import Program
 from weighbridge.workload import InputSpec, Layout, Workload
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "published" / "timm"
 CACHE = Path(__file__).parents[2] / "build" / "timm"
-
-FORM = hashlib.sha256(
-    " ".join([*(field.name for field in fields(Kernel)), *KERNEL_CLASSES]).encode()
-).hexdigest()[:8]
-"""What is kept is of kernels of one form and of one list of classes: another has another folder."""
 
 BATCH = 8
 """The batch that networks are traced at; all else follows (`growth`)."""

@@ -259,12 +259,10 @@ def test_a_number_of_threads_that_is_lacking_now_is_said(tmp_path, monkeypatch):
         found = calibrated()
         assert found is not None
         assert found.lacking == lacking
-    assert "PyTorch takes 3 threads now, which it lacks" in state(
-        found.calibration, (), found.lacking
-    )
+    assert "PyTorch takes 3 threads now, which it lacks" in state("cpu", found)
     assert (
         "27 kernels in float32 on 2 threads, 27 of them in bfloat16 on 2 threads and float32 on 1 thread too"
-        in state(found.calibration, (), None)
+        in state("cpu", replace(found, lacking=None))
     )
 
 
@@ -279,7 +277,7 @@ def test_pytorch_is_not_loaded_for_gpus_that_no_driver_shows(tmp_path):
 
 
 def test_a_curve_finds_the_law_behind_its_points():
-    curve = Curve(POINTS, Curve.fitted(POINTS))
+    curve = Curve(POINTS, Curve.fitted(POINTS, [p.seconds for p in POINTS]))
     between = product(200, 300, 100)  # not among the points
     assert curve.parts(between).seconds == pytest.approx(lawful(between), rel=0.08)
 
@@ -314,7 +312,7 @@ def test_wide_depthwise_kernels_have_a_rate_of_their_own():
         for places in (49, 784, 3136)
         for window in (9, 25)
     ]
-    curve = Curve(points, Curve.fitted(points))
+    curve = Curve(points, Curve.fitted(points, [p.seconds for p in points]))
     for window in (9, 25):
         between = depthwise(256, 1568, window)
         assert curve.parts(between).seconds == pytest.approx(point(between).seconds, rel=0.15)
@@ -327,7 +325,7 @@ def test_the_steps_of_a_recurrent_network_are_calls():
         return Point(operator="lstm", kernel=kernel, seconds=20e-6 * steps + gemm.macs / 50e9)
 
     points = [point(steps, hidden) for steps in (8, 64, 256) for hidden in (32, 128, 512)]
-    curve = Curve(points, Curve.fitted(points))
+    curve = Curve(points, Curve.fitted(points, [p.seconds for p in points]))
     between = point(128, 256)
     assert curve.parts(between.kernel).seconds == pytest.approx(between.seconds, rel=0.1)
 
@@ -335,7 +333,7 @@ def test_the_steps_of_a_recurrent_network_are_calls():
 def test_no_rate_is_negative():
     # Larger kernels that take less time: a straight line would have a negative slope.
     points = [replace(point, seconds=1e-3 / (1 + place)) for place, point in enumerate(POINTS)]
-    assert min(Curve.fitted(points).rates) >= 0
+    assert min(Curve.fitted(points, [p.seconds for p in points]).rates) >= 0
 
 
 def test_what_a_shape_costs_beyond_the_law_is_like_its_neighbours():
@@ -344,7 +342,7 @@ def test_what_a_shape_costs_beyond_the_law_is_like_its_neighbours():
         replace(p, seconds=p.seconds * (2 if p.kernel.gemm and p.kernel.gemm.depth == 512 else 1))
         for p in POINTS
     )
-    curve = Curve(odd, Curve.fitted(odd))
+    curve = Curve(odd, Curve.fitted(odd, [p.seconds for p in odd]))
     near, far = product(128, 128, 500), product(128, 128, 40)
     assert curve.parts(near).seconds / lawful(near) > 1.3 * curve.parts(far).seconds / lawful(far)
 

@@ -21,11 +21,13 @@ from weighbridge.errors import UsageError, WeighError  # noqa: E402
 from weighbridge.frontends.torch import calibration, stopwatch  # noqa: E402
 from weighbridge.frontends.torch.calibration import (  # noqa: E402
     calibrate,
+    gpu_settings,
     kernel_of,
     other_settings,
     probes,
     whole_steps,
 )
+from weighbridge.frontends.torch.calibration.probes import PROCESSOR  # noqa: E402
 from weighbridge.frontends.torch.catching import Caught  # noqa: E402
 from weighbridge.frontends.torch.running import run  # noqa: E402
 from weighbridge.frontends.torch.stopwatch import (  # noqa: E402
@@ -69,9 +71,9 @@ class Fake:
 def few(monkeypatch):
     """A dozen of the smallest probes, on operands that do not take turns."""
     smallest = sorted(probes(SHARE), key=lambda probe: probe.elements)[:12]
-    monkeypatch.setattr(calibration, "probes", lambda share: iter(smallest))
-    monkeypatch.setattr(calibration, "COLD_BYTES", 0)
-    monkeypatch.setattr(calibration, "SLAB", 100_000)
+    monkeypatch.setattr(calibration, "probes", lambda share, sizes=None: iter(smallest))
+    monkeypatch.setattr(calibration, "COLD_BYTES", {"cpu": 0})
+    monkeypatch.setattr(calibration, "SLAB", {"cpu": 100_000})
     return smallest
 
 
@@ -136,6 +138,30 @@ def test_what_is_measured_is_what_the_clock_says(few):
     assert list(done) == sorted(done)
 
 
+def test_a_gpu_is_timed_in_every_precision(monkeypatch):
+    every: dict[str, calibration.Probe] = {}
+    for probe in sorted(
+        probes(SHARE, replace(PROCESSOR, gpu=True)), key=lambda each: each.elements
+    ):
+        name = probe.name.rpartition(")")[2] + probe.name.partition(" ")[0] + str(probe.backward)
+        every.setdefault(name, probe)
+    monkeypatch.setattr(calibration, "probes", lambda share, sizes=None: iter(every.values()))
+    monkeypatch.setattr(calibration, "check_device", lambda device: None)
+    monkeypatch.setattr(calibration, "COLD_BYTES", {"cpu": 0})
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    found = calibrate("cuda", others=tuple(gpu_settings()), watch=Fake())
+    assert found.conditions.processor == "NVIDIA H100"
+    base = found.base
+    tf32, half = replace(base, dtype="tf32"), replace(base, dtype="float16")
+    kinds = {(point.kernel.kind, point.kernel.part) for point in found.points}
+    assert ("attention", "backward") in kinds
+    assert {part for _, part in kinds} >= {"input gradient", "weight gradient"}
+    for point in found.points:  # products alone may run in TF32; convolutions do already
+        assert (tf32 in point.others) == (point.kernel.kind in ("matmul", "batched matmul"))
+        assert half in point.others
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
 def test_a_machine_that_slows_down_is_refused_unless_forced(few):
     with pytest.raises(
         WeighError, match="too noisy to be measured: the same kernels were"
@@ -194,7 +220,7 @@ def test_a_device_that_is_not_there_is_refused():
 
 def test_interrupted_it_leaves_the_old_calibration(folder, few, monkeypatch):
     monkeypatch.setattr(calibration, "stopwatch", lambda name: Fake())
-    monkeypatch.setattr(calibration, "whole_steps", lambda **_: ())
+    monkeypatch.setattr(calibration, "whole_steps", lambda *_, **__: ())
     monkeypatch.setattr(
         "weighbridge.measuring.Measured.settled", lambda self, steps: self.calibration.overheads
     )
@@ -215,7 +241,7 @@ def test_the_commands_say_what_this_machine_is_and_measure_it(folder, few, monke
     before = CliRunner().invoke(main, ["here"], standalone_mode=False)
     assert "none; measure this machine: weigh calibrate" in before.output
     monkeypatch.setattr(calibration, "stopwatch", lambda name: Fake())
-    monkeypatch.setattr(calibration, "whole_steps", lambda **_: ())
+    monkeypatch.setattr(calibration, "whole_steps", lambda *_, **__: ())
     monkeypatch.setattr(
         "weighbridge.measuring.Measured.settled", lambda self, steps: self.calibration.overheads
     )
@@ -376,7 +402,7 @@ def test_small_networks_are_run_whole(monkeypatch):
     [
         ("100 -> (fc)10", {}, "is described, and PyTorch has nothing to run"),
         ("alexnet-one-tower", {}, "no network is called"),
-        ("resnet18", {"backend": "cuda"}, "runs on this machine's processor"),
+        ("resnet18", {"backend": "cuda"}, "a measurement on .cpu. runs its kernels"),
         ("resnet18", {"train": "sgd", "checkpointing": "blocks"}, "checkpointing is a what-if"),
     ],
 )

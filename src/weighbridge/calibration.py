@@ -30,9 +30,14 @@ from .program import Op
 SCHEMA = 3
 AGAIN = "measure this machine again: weigh calibrate"
 
+TF32 = "tf32"
+"""The setting in which products of float32 run on a GPU's matrix units."""
+
 BASE_RATES = 9
-"""Of a fit in the base setting: a call, multiply-accumulates, other arithmetic, weights, bytes read and written, and beyond
+"""Of a curve: a call, multiply-accumulates, other arithmetic, weights, bytes read and written, and beyond
 two levels of caches, and multiply-accumulates under wide depthwise kernels."""
+
+REORDERING = frozenset({"strided copy", "transposition"})
 
 LONGEST_S = 60.0
 """Of a kernel: longer ones are a slip of the unit."""
@@ -107,7 +112,8 @@ class Fit:
     """What was fitted to the points of one class of kernels: rates of what they take time for, and each point's share in
     what these leave out (`analyses.time.measured`); no shares, where nothing is interpolated.
 
-    In another setting than the base there is one rate: the logarithm of how many times as long kernels take.
+    In another setting than the base there is one rate, the logarithm of how many times as long kernels take, unless
+    most of them were timed there too.
     """
 
     rates: tuple[float, ...]
@@ -121,8 +127,13 @@ ALL: Class = ()
 
 
 def classes_of(kernel: Kernel, operator: str) -> Iterator[Class]:
-    """What a kernel is timed by, the most like it first: its operator, unless that is a contraction, and its class."""
-    if kernel.kind not in CONTRACTIONS:
+    """What a kernel is timed by, the most like it first: its operator, unless that is a contraction, and its class.
+
+    What brings an operator's operands into another order is no kernel of that operator's own.
+    """
+    if kernel.kind in REORDERING:
+        yield "copy", kernel.part
+    elif kernel.kind not in CONTRACTIONS:
         yield operator, kernel.part
     yield kernel.kind, kernel.part
     yield (kernel.kind,)
@@ -294,11 +305,12 @@ class _Reader:
             for (of, own), fit in found.fits.items():
                 if own != setting:
                     continue
-                count, rates = len(classes.get(of, ())), BASE_RATES if own == found.base else 1
-                if len(fit.shares) not in (0, count) or len(fit.rates) != rates:
+                count = len(classes.get(of, ()))
+                rates = (BASE_RATES,) if own == found.base else (1, BASE_RATES)
+                if len(fit.shares) not in (0, count) or len(fit.rates) not in rates:
                     raise UsageError(
                         f"{self.where}: fits of {' '.join(of) or 'all'} have {len(fit.rates)} rates and {len(fit.shares)} shares, and "
-                        f"{rates} and {count} are expected",
+                        f"{' or '.join(map(str, rates))} and {count} are expected",
                         AGAIN,
                     )
         if (ALL, found.base) not in found.fits:

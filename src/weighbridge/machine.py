@@ -50,13 +50,26 @@ def calibrated(device: str = "cpu") -> Calibrated | None:
     )
 
 
+def calibrated_here(device: Device) -> Calibrated | None:
+    """What was measured of a device of this machine; None of every other one. The processor's stands for any processor.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    if device.driver_name:
+        found = calibrated("cuda")
+        other = found is not None and found.calibration.conditions.processor != device.driver_name
+        return None if other else found
+    return calibrated() if device.key in ("here", devices.CPU.key) else None
+
+
 def conditions(recorded: Conditions) -> Conditions:
     """The conditions now, without loading PyTorch: what only that knows is as it was recorded."""
     if recorded.device == "cpu":
         name = processor.name()
     else:
-        name = next((gpu.name for gpu in devices.gpus_by_driver()), recorded.processor)
-        name = recorded.processor if recorded.processor in name else name
+        gpus = [gpu.driver_name for gpu in devices.gpus_by_driver()]
+        name = recorded.processor if not gpus or recorded.processor in gpus else gpus[0]
     return Conditions(
         device=recorded.device,
         processor=name,
@@ -76,13 +89,16 @@ def torch_version() -> str:
         return ""
 
 
-def measured_clock(calibration: Calibration) -> Clock:
-    """The clock of a calibrated machine."""
+def measured_clock(
+    calibration: Calibration, device: Device | None = None, *, tf32: bool = False
+) -> Clock:
+    """The clock of a calibrated machine: of its processor, where no device is given."""
     measured = Measured(calibration).at(threads(calibration.base.threads))
     overheads = calibration.overheads
     default = Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0)
     return Clock(
-        device=_device(calibration, measured),
+        device=_rated(device or devices.here(), calibration, measured),
+        tf32=tf32,
         efficiencies=Efficiencies(
             default=default,
             dispatch_s=overheads.forward_s,
@@ -95,11 +111,13 @@ def measured_clock(calibration: Calibration) -> Clock:
     )
 
 
-def _device(calibration: Calibration, measured: Measured) -> Device:
-    """This machine with the rates that the calibration saw."""
+def _rated(device: Device, calibration: Calibration, measured: Measured) -> Device:
+    """The device with the rates that the calibration saw; a GPU's are on its card."""
+    if device.driver_name:
+        return device
     rates, bandwidth = measured.fastest()
     return replace(
-        devices.here(),
+        device,
         name=calibration.conditions.processor,
         cores=calibration.conditions.cores,
         bandwidth_bytes_per_s=bandwidth,

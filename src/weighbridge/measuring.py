@@ -4,7 +4,7 @@
     >>> weighbridge.calibrate()
     >>> print(weighbridge.measure("torchvision:resnet18", batch=4))
 
-Both run PyTorch on this machine's processor, and take their time.
+Both run PyTorch on this machine, and take their time.
 """
 
 from __future__ import annotations
@@ -16,17 +16,19 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, Unpack, final
 
 from . import frontends
-from .analyses.memory.timeline import timeline
+from .analyses.memory.resident import Resident, caches, resident
+from .analyses.memory.timeline import lifetimes, timeline
 from .analyses.time.measured import Measured, fitted
 from .analyses.time.step import StepTime, Untimed, step_time_or_why
 from .analyses.weighing import Json
-from .calibration import Calibration, path, write
+from .calibration import Calibration, Setting, path, write
+from .devices import Device
 from .errors import UsageError
 from .network import Network
 from .program import Program
 from .reports import json
 from .reports import machine as drawn
-from .rooms import clock, here
+from .rooms import clock, gpus_by_torch, here
 from .settings import Inputs, Settings
 from .workload import check_dimension
 
@@ -60,7 +62,7 @@ def calibrate(
     """
     _need_torch("calibration")
     from .frontends.torch.calibration import calibrate as measured
-    from .frontends.torch.calibration import other_settings, whole_steps
+    from .frontends.torch.calibration import gpu_settings, other_settings, whole_steps
 
     if device != "cpu" and threads is not None:
         raise UsageError(
@@ -68,10 +70,14 @@ def calibrate(
         )
     for count in threads or ():
         check_dimension(count, "the number of threads")
-    others = tuple(other_settings(threads or (1,))) if device == "cpu" else ()
-    found = fitted(measured(device, others=others, force=force, progress=progress))
+    others: tuple[Setting, ...] = ()
     if device == "cpu":
-        overheads = Measured(found).settled(whole_steps(progress=progress))
+        others = tuple(other_settings(threads or (1,)))
+    elif device == "cuda":
+        others = tuple(gpu_settings())
+    found = fitted(measured(device, others=others, force=force, progress=progress))
+    if device != "mps":
+        overheads = Measured(found).settled(whole_steps(device, progress=progress))
         found = replace(found, overheads=overheads)
     write(found, path(device))
     return found
@@ -81,24 +87,32 @@ def measure(
     model: str | Module | Callable[..., object],
     inputs: Inputs | None = None,
     *,
+    device: Literal["cpu", "cuda"] | None = None,
     memory: bool = True,
     **settings: Unpack[Settings],
 ) -> MeasureReport:
-    """Runs a network's step on this machine's processor, and puts clock and allocator beside the prediction.
+    """Runs a network's step on this machine, and puts clock and allocator beside the prediction.
 
     Args:
         model, inputs, settings: as of :func:`weighbridge.weigh`; a network that PyTorch can run. A network of the zoo is
             run as torchvision's of the same name.
+        device: 'cuda' is the first GPU that PyTorch finds, 'cpu' the processor; a GPU where there is one.
         memory: whether the allocator is read too, in two more steps.
 
     Raises:
-        UsageError: PyTorch is not installed, or the network is none that it runs.
+        UsageError: PyTorch is not installed or has no such device, or the network is none that it runs.
         WeighError: the network cannot be built or run, or does not fit.
     """
     _need_torch("measurement")
-    if settings.get("backend", "cpu") != "cpu":
+    gpus = gpus_by_torch()
+    kind = device or ("cuda" if gpus else "cpu")
+    if kind == "cuda" and not gpus:
         raise UsageError(
-            f"a measurement runs on this machine's processor, and the backend is {settings['backend']!r}",
+            "PyTorch finds no 'cuda' on this machine", "run it on the processor: --device cpu"
+        )
+    if settings.get("backend", kind) != kind:
+        raise UsageError(
+            f"a measurement on {kind!r} runs its kernels, and the backend is {settings['backend']!r}",
             "leave --backend out",
         )
     if settings.get("checkpointing", "none") != "none":
@@ -106,7 +120,7 @@ def measure(
             "a measurement runs the network as it is, and checkpointing is a what-if",
             "leave --checkpoint out",
         )
-    settings["backend"] = "cpu"
+    settings["backend"] = kind
     network = Network(_runnable(model), inputs)
     from .frontends.torch.catching import catching
     from .frontends.torch.running import run
@@ -118,12 +132,16 @@ def measure(
             f"{program.network} is described, and PyTorch has nothing to run",
             *_alternatives(program),
         )
-    return MeasureReport(program, run(_used(caught[-1], program), memory=memory))
+    ran = run(_used(caught[-1], program), device=kind, memory=memory)
+    return MeasureReport(program, ran, gpus[0] if kind == "cuda" else here()[-1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What was measured: seconds of a step, the spread of its middle half, and bytes."""
+    """What was measured: seconds of a step, the spread of its middle half, and bytes.
+
+    `reserved_bytes` is what a GPU's allocator held for its peak.
+    """
 
     seconds: float
     low_s: float
@@ -131,15 +149,17 @@ class Measurement:
     steps: int
     undisturbed: int
     peak_bytes: int | None
+    reserved_bytes: int | None
 
 
 @final
 class MeasureReport:
     """A step as it ran here, beside its prediction. Printed, it is the screen of `weigh measure`."""
 
-    def __init__(self, program: Program, ran: Ran) -> None:
+    def __init__(self, program: Program, ran: Ran, device: Device) -> None:
         self.program = program
         self.ran = ran
+        self.device = device
 
     @cached_property
     def measured(self) -> Measurement:
@@ -155,17 +175,29 @@ class MeasureReport:
             steps=len(seconds),
             undisturbed=sum(sample.undisturbed for sample in self.ran.samples),
             peak_bytes=None if memory is None else memory.peak_bytes,
+            reserved_bytes=None if memory is None else memory.reserved_bytes,
         )
 
     @cached_property
     def predicted(self) -> StepTime | Untimed:
         """The predicted time, or why there is none."""
-        return step_time_or_why(self.program, clock(here()[-1], self.program.workload.precision))
+        return step_time_or_why(self.program, clock(self.device, self.program.workload.precision))
 
     @cached_property
     def predicted_bytes(self) -> int:
         """The predicted peak of the allocator."""
+        if caches(self.device):
+            return self._resident.allocated.expected
         return timeline(self.program, "later").peak.bytes
+
+    @cached_property
+    def predicted_reserved_bytes(self) -> int | None:
+        """What a GPU's allocator is predicted to hold for that; None on a processor, which has no cache."""
+        return self._resident.reserved.expected if caches(self.device) else None
+
+    @cached_property
+    def _resident(self) -> Resident:
+        return resident(lifetimes(self.program), self.device)
 
     def screen(self, *, width: int | None = None, color: bool = False) -> str:
         """What `weigh measure` prints."""
@@ -174,6 +206,7 @@ class MeasureReport:
             self.measured,
             self.predicted,
             self.predicted_bytes,
+            self.predicted_reserved_bytes,
             width=width,
             color=color,
         )
@@ -196,8 +229,10 @@ class MeasureReport:
                 "steps": found.steps,
                 "undisturbed": found.undisturbed,
                 "peak_bytes": found.peak_bytes,
+                "reserved_bytes": found.reserved_bytes,
             },
             "predicted_peak_bytes": self.predicted_bytes,
+            "predicted_reserved_bytes": self.predicted_reserved_bytes,
         }
         if isinstance(time, StepTime):
             seconds = time.seconds

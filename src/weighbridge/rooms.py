@@ -17,7 +17,7 @@ from .analyses.time.clock import Clock
 from .devices import Device, Range
 from .devices.probing import Probe
 from .errors import UsageError
-from .machine import calibrated, measured_clock
+from .machine import calibrated_here, measured_clock
 from .workload import Backend, Precision
 
 On = str | Device | Sequence[str | Device]
@@ -60,15 +60,16 @@ def here() -> tuple[Device, ...]:
 
 def gpus_here() -> tuple[Device, ...]:
     """The GPUs of this machine; none where there is none. PyTorch takes seconds to load, and is asked where one may be."""
-    if not devices.may_have_gpus():
-        return ()
-    if find_spec("torch") is not None:
-        from .frontends.torch.machine import gpus
+    return (gpus_by_torch() or devices.gpus_by_driver()) if devices.may_have_gpus() else ()
 
-        seen = gpus()
-        if seen:
-            return seen
-    return devices.gpus_by_driver()
+
+def gpus_by_torch() -> tuple[Device, ...]:
+    """The GPUs of this machine that PyTorch runs on; none where it is not installed."""
+    if find_spec("torch") is None:
+        return ()
+    from .frontends.torch.machine import gpus
+
+    return gpus()
 
 
 def probe() -> Probe:
@@ -96,11 +97,12 @@ def backend(device: Device) -> Backend:
 def clock(device: Device, precision: Precision) -> Clock:
     """The clock of a device, or of the one that stands for it, with what is known of how near it comes to its peaks.
 
-    This machine's processor, once it is calibrated, stands for any.
+    What was measured of this machine's own device goes first; its processor, once it is calibrated, stands for any.
     """
-    found = calibrated() if device.key in (HERE, devices.CPU.key) else None
+    found = calibrated_here(device)
     if found is not None and not found.stale:
-        return measured_clock(found.calibration)
+        own = device if device.driver_name else None
+        return measured_clock(found.calibration, own, tf32=precision == "tf32")
     rated = devices.rated(device)
     return Clock(
         device=rated,

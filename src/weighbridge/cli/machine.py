@@ -28,18 +28,11 @@ def here(as_json: bool, width: int | None, color: bool | None) -> None:
     from ..rooms import here as devices
 
     with progress("this machine"):
-        found, rooms = calibrated(), devices()
-    what = (rooms, processor.name(), processor.cores(), processor.caches())
-    if as_json:
-        record = None if found is None else drawn.state_json(found.calibration, found.stale)
-        deliver(drawn.here_json(*what, record))
-    else:
-        text = (
-            drawn.NONE
-            if found is None
-            else drawn.state(found.calibration, found.stale, found.lacking)
-        )
-        deliver(drawn.here(*what, text, **look_of(None, width, color)))
+        rooms = devices()
+        kinds = ("cuda", "cpu") if len(rooms) > 1 else ("cpu",)
+        known = {kind: calibrated(kind) for kind in kinds}
+    what = (rooms, processor.name(), processor.cores(), processor.caches(), known)
+    deliver(drawn.here_json(*what) if as_json else drawn.here(*what, **look_of(None, width, color)))
 
 
 @main.command(short_help="Measures this machine, for --here and --on here.")
@@ -100,11 +93,17 @@ def calibrate(
 @click.argument("model", shell_complete=complete_model)
 @workload_options
 @click.option(
+    "--device",
+    type=click.Choice(("cpu", "cuda")),
+    help="What it runs on. [the first GPU that PyTorch finds, else the processor]",
+)
+@click.option(
     "--no-memory", "memory", flag_value=False, default=True, help="Leave the allocator out."
 )
 @output_options
 def measure(
     model: str,
+    device: Literal["cpu", "cuda"] | None,
     memory: bool,
     as_json: bool,
     output: str | None,
@@ -114,18 +113,21 @@ def measure(
     strict: bool,
     **settings: object,
 ) -> None:
-    """Runs a step of MODEL on this machine's processor, on random data, beside its predicted time and memory.
+    """Runs a step of MODEL on this machine, on random data, beside its predicted time and memory.
 
     \b
     Examples:
       weigh measure resnet18 --batch 4
+      weigh measure resnet18 --batch 4 --device cpu
       weigh measure timm:mixer_s32_224 --batch 8 --train sgd
     """
     from ..measuring import measure as measured
 
     check_output(output, text_of="", as_json=as_json)
     with progress(model):
-        report = measured(model, read_inputs(inputs), memory=memory, **keywords(settings))
+        report = measured(
+            model, read_inputs(inputs), device=device, memory=memory, **keywords(settings)
+        )
     if strict:
         from ..analyses.weighing import Weighing
 

@@ -96,6 +96,7 @@ class Device:
     `launch_overhead_s` is the host's time for one operator of an eager program; `context_bytes` what a process
     takes before its first tensor, kernels included; `cublas_workspace_bytes` is one handle's, hipBLAS's on ROCm.
     `default_foreach` says whether PyTorch's optimizers update many tensors at once here unless told otherwise.
+    `driver_name` is what the driver calls a GPU of this machine, and nothing on cards.
     """
 
     name: str
@@ -130,6 +131,7 @@ class Device:
     context_bytes: Range | None = None
     cublas_workspace_bytes: int | None = None
     default_foreach: bool | None = None
+    driver_name: str = ""
     sources: tuple[Source, ...] = ()
 
     @property

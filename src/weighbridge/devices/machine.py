@@ -106,6 +106,7 @@ def gpu(
     return replace(
         known,
         name=f"{known.name} here",
+        driver_name=name,
         driver_memory_bytes=driver_bytes or known.driver_memory_bytes,
         usable_memory_bytes=usable_bytes or known.usable_memory_bytes,
     )

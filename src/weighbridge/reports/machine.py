@@ -32,6 +32,23 @@ class Found(Protocol):
     def undisturbed(self) -> int: ...
     @property
     def peak_bytes(self) -> int | None: ...
+    @property
+    def reserved_bytes(self) -> int | None: ...
+
+
+class Known(Protocol):
+    """What was measured of a device, why that does not hold now, and what it lacks."""
+
+    @property
+    def calibration(self) -> Calibration: ...
+    @property
+    def stale(self) -> tuple[str, ...]: ...
+    @property
+    def lacking(self) -> str | None: ...
+
+
+States = Mapping[str, Known | None]
+"""By kind of device."""
 
 
 def here(
@@ -39,7 +56,7 @@ def here(
     processor: str,
     cores: int,
     caches: Mapping[str, int],
-    calibration: str,
+    calibrations: States,
     *,
     width: int | None,
     color: bool,
@@ -60,7 +77,9 @@ def here(
             else f"{device.name}, {memory(device.capacity_bytes or 0)}"
         )
         lines += labelled("memory" if device.kind == "cpu" else "GPU", about, width=width)
-    lines += labelled("calibration", calibration, width=width)
+    for kind, found in calibrations.items():
+        label = "GPU calibration" if kind == "cuda" else "calibration"
+        lines += labelled(label, state(kind, found), width=width)
     return written(lines, color=color)
 
 
@@ -69,7 +88,7 @@ def here_json(
     processor: str,
     cores: int,
     caches: Mapping[str, int],
-    calibration: Mapping[str, Json] | None,
+    calibrations: States,
 ) -> str:
     """The same as JSON."""
     return json.render(
@@ -81,25 +100,31 @@ def here_json(
                 {"name": each.name, "kind": each.kind, "capacity_bytes": each.capacity_bytes}
                 for each in devices
             ],
-            "calibration": None if calibration is None else dict(calibration),
+            **{
+                "gpu_calibration" if kind == "cuda" else "calibration": None
+                if found is None
+                else state_json(found.calibration, found.stale)
+                for kind, found in calibrations.items()
+            },
         }
     )
 
 
-NONE = "none; measure this machine: weigh calibrate"
-
-
-def state(calibration: Calibration, stale: Sequence[str], lacking: str | None) -> str:
-    """One sentence: when the machine was calibrated, in what, and whether that still holds."""
+def state(kind: str, found: Known | None) -> str:
+    """One sentence: whether a device was calibrated, when, in what, and whether that still holds."""
+    again = "weigh calibrate" if kind == "cpu" else f"weigh calibrate --device {kind}"
+    if found is None:
+        return f"none; measure this machine: {again}"
+    calibration = found.calibration
     conditions = calibration.conditions
     taken = (
         f"of {calibration.taken[:16].replace('T', ' ')} UTC, PyTorch {conditions.torch}, {held(calibration)}, "
         f"repeatability {percent(calibration.repeatability)}"
     )
-    if stale:
-        return f"stale and not used, {taken}: {'; '.join(stale)}; measure again: weigh calibrate"
-    if lacking is not None:
-        return f"{taken}; PyTorch takes {lacking} now, which it lacks: times are extrapolated"
+    if found.stale:
+        return f"stale and not used, {taken}: {'; '.join(found.stale)}; measure again: {again}"
+    if found.lacking is not None:
+        return f"{taken}; PyTorch takes {found.lacking} now, which it lacks: times are extrapolated"
     return taken
 
 
@@ -196,6 +221,7 @@ def measured(
     found: Found,
     time: StepTime | Untimed,
     predicted_bytes: int,
+    predicted_reserved_bytes: int | None,
     *,
     width: int | None,
     color: bool,
@@ -221,13 +247,23 @@ def measured(
         *labelled("predicted", predicted, width=width),
     ]
     if found.peak_bytes is not None:
-        off = predicted_bytes / found.peak_bytes - 1
         lines += labelled(
             "memory measured", f"{memory(found.peak_bytes)} at the allocator's peak", width=width
         )
         lines += labelled(
-            "memory predicted",
-            f"{memory(predicted_bytes)}, {percent(abs(off))} {'more' if off > 0 else 'less'}",
+            "memory predicted", _beside(predicted_bytes, found.peak_bytes), width=width
+        )
+    if found.reserved_bytes is not None and predicted_reserved_bytes is not None:
+        lines += labelled("reserved", f"{memory(found.reserved_bytes)} for that", width=width)
+        lines += labelled(
+            "reserved predicted",
+            _beside(predicted_reserved_bytes, found.reserved_bytes),
             width=width,
         )
     return written(lines, color=color)
+
+
+def _beside(predicted: int, found: int) -> str:
+    """Predicted bytes, and how far they are from what was found."""
+    off = predicted / found - 1
+    return f"{memory(predicted)}, {percent(abs(off))} {'more' if off > 0 else 'less'}"

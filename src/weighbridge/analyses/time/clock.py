@@ -91,7 +91,8 @@ class Clock:
             UsageError: the device has no rate for its dtype, or nobody says what its bandwidth is.
         """
         if self.measured is not None:
-            return _as_measured(kernel, self.measured.parts(kernel, operator, phase))
+            parts = self.measured.parts(kernel, operator, phase, tf32=self.tf32)
+            return _as_measured(kernel, parts)
         pace = self.pace(kernel)
         return KernelTime(
             kernel=kernel,

@@ -10,7 +10,8 @@ interpolated between the points, as a Gaussian process in the logarithms of the 
 Williams 2006, 'Gaussian Processes for Machine Learning', algorithm 2.1), and fades where no point is near.
 
 In another dtype, or on another number of threads, a kernel takes so many times as long. That ratio, of the same
-kernel timed in both, is interpolated likewise between the kernels of its class, by how long they take.
+kernel timed in both, is interpolated likewise between the kernels of its class, by how long they take. Where most
+kernels of a class were timed in a dtype too, as on a GPU, it has a curve of its own there.
 
 On a CPU the host is the device: calls of modules, operators and autograd's nodes take their time beside kernels, and
 so do pages of memory that the system makes anew (`memory.heap`).
@@ -26,6 +27,8 @@ from statistics import median
 
 from ...calibration import (
     ALL,
+    BASE_RATES,
+    TF32,
     Calibration,
     Class,
     Fit,
@@ -35,9 +38,10 @@ from ...calibration import (
     classes_of,
     operator_of,
 )
+from ...devices import PRODUCTS
 from ...dims import BITS, bytes_of
 from ...ops import rule_of
-from ...ops.kernel import CONTRACTIONS, Kernel
+from ...ops.kernel import CONTRACTIONS, FOREACH, Kernel
 from ...program import Phase, Program
 from ...units import plural
 from ..memory.heap import PAGE, fresh_bytes
@@ -62,6 +66,9 @@ ENOUGH = 4
 
 DEPTHWISE = ("depthwise convolution", "wide depthwise convolution")
 
+MOST_OF = 0.5
+"""Of the kernels of a class: where more were timed in a setting it has a curve of its own."""
+
 FURTHEST = log(3)
 """How far a ratio lies from others of its class: one that was measured further away was disturbed, or is alone of its kind."""
 
@@ -74,6 +81,9 @@ a multiply-accumulate (oneDNN 3.10 on an AMD EPYC)."""
 
 LANES = 16
 """Channels that a library's kernels take at once: shapes that are no multiple of it are padded to one."""
+
+IDLE = 0.7
+"""Of a step: a GPU whose kernels take less of it waits for its host."""
 
 SWEEPS = 200
 ROUNDS = 6
@@ -110,20 +120,23 @@ class Parts:
 
 
 class Curve:
-    """The seconds of the kernels of one class in the base setting."""
+    """The seconds of the kernels of one class in one setting."""
 
     def __init__(self, points: Sequence[Point], fit: Fit) -> None:
         self._rates, self._shares = fit.rates, fit.shares
         self._places = [_place(point.kernel) for point in points] if fit.shares else []
 
     @staticmethod
-    def fitted(points: Sequence[Point]) -> Fit:
+    def fitted(points: Sequence[Point], seconds: Sequence[float]) -> Fit:
         """What fits the points' seconds; between kernels of unlike kinds nothing is interpolated."""
-        rates = _rates([_work(p.kernel) for p in points], [p.seconds for p in points])
+        rates = _rates([_work(p.kernel) for p in points], seconds)
         places = [_place(point.kernel) for point in points]
         if len({len(place) for place in places}) > 1:
             return Fit(rates=rates, shares=())
-        rest = [log(p.seconds / _base(p.kernel, rates).seconds) for p in points]
+        rest = [
+            log(took / _base(p.kernel, rates).seconds)
+            for p, took in zip(points, seconds, strict=True)
+        ]
         return Fit(rates=rates, shares=tuple(_interpolating(places, rest)))
 
     def parts(self, kernel: Kernel) -> Parts:
@@ -159,12 +172,18 @@ class Ratio:
 def fitted(calibration: Calibration) -> Calibration:
     """The calibration with what fits its points."""
     fits: dict[tuple[Class, Setting], Fit] = {}
+    all_of = calibration.classes(calibration.base)
+    gpu = calibration.conditions.device != "cpu"
     for setting in calibration.settings:
         for of, points in calibration.classes(setting).items():
             if of and len(points) < ENOUGH:
                 continue
             base = setting == calibration.base
-            fits[of, setting] = Curve.fitted(points) if base else Ratio.fitted(points, setting)
+            if base or (gpu and len(points) > MOST_OF * len(all_of[of])):
+                seconds = [point.others.get(setting, point.seconds) for point in points]
+                fits[of, setting] = Curve.fitted(points, seconds)
+            else:
+                fits[of, setting] = Ratio.fitted(points, setting)
     return replace(calibration, fits=fits)
 
 
@@ -175,7 +194,7 @@ class Measured:
         self.calibration = calibration
         self.threads = threads or calibration.base.threads
         self._classes: dict[Setting, Mapping[Class, Sequence[Point]]] = {}
-        self._curves: dict[Class, Curve] = {}
+        self._curves: dict[tuple[Class, Setting], Curve] = {}
         self._ratios: dict[tuple[Class, Setting], Ratio] = {}
 
     def at(self, threads: int | None) -> Measured:
@@ -211,23 +230,31 @@ class Measured:
                     rates[setting.dtype] = max(rates[setting.dtype], kernel.flops / seconds)
         return rates, median(rate for _, rate in sorted(copies)[-LARGE:] or [(0, 1e9)])
 
-    def parts(self, kernel: Kernel, operator: str, phase: Phase) -> Parts:
+    def parts(self, kernel: Kernel, operator: str, phase: Phase, *, tf32: bool = False) -> Parts:
         """The seconds of a kernel between others, as a step of that phase runs it."""
         found = self.calibration.overheads
         times = found.forward if phase == "forward" else found.backward
-        return self.alone(kernel, operator) * times
+        return self.alone(kernel, operator, tf32=tf32) * times
 
-    def alone(self, kernel: Kernel, operator: str) -> Parts:
+    def alone(self, kernel: Kernel, operator: str, *, tf32: bool = False) -> Parts:
         """The seconds of a kernel as it was timed: by the curve of its operator, of its class, or of what is most like it.
 
-        In another setting it takes as many times as long as kernels of its class and size do. A dtype that was not
-        measured is taken for float32 of as many bytes.
+        In another setting it has the curve of that, or takes as many times as long as kernels of its class and size do.
+        A dtype that was not measured is taken for float32 of as many bytes. `tf32` says that products in float32 may run
+        on matrix units.
         """
         classes = (*classes_of(kernel, operator), *_INSTEAD, ALL)
         dtype = self._timed_as(kernel.dtype)
         if dtype == kernel.dtype:
             kernel = _as(self.calibration.base.dtype, kernel)
-        parts = self._curve(classes).parts(kernel)
+        if tf32 and kernel.kind in PRODUCTS and dtype == self.calibration.base.dtype:
+            dtype = self._timed_as(TF32)
+        own = self._curve(classes, Setting(dtype=dtype, threads=self.threads))
+        if own is not None:
+            return own.parts(kernel)
+        base = self._curve(classes, self.calibration.base)
+        assert base is not None
+        parts = base.parts(kernel)
         return parts * self._times(classes, dtype, parts.seconds)
 
     def _timed_as(self, dtype: str) -> str:
@@ -250,12 +277,15 @@ class Measured:
             found.setdefault(setting.dtype, []).append(setting.threads)
         return found
 
-    def _curve(self, classes: Sequence[Class]) -> Curve:
-        base, fits = self.calibration.base, self.calibration.fits
-        of = next(of for of in classes if (of, base) in fits)
-        if of not in self._curves:
-            self._curves[of] = Curve(self._points(of, base), fits[of, base])
-        return self._curves[of]
+    def _curve(self, classes: Sequence[Class], setting: Setting) -> Curve | None:
+        """The curve of the first class that has something fitted to it in a setting; None where that is a ratio."""
+        fits = self.calibration.fits
+        of = next((of for of in classes if (of, setting) in fits), None)
+        if of is None or len(fits[of, setting].rates) != BASE_RATES:
+            return None
+        if (of, setting) not in self._curves:
+            self._curves[of, setting] = Curve(self._points(of, setting), fits[of, setting])
+        return self._curves[of, setting]
 
     def _times(self, classes: Sequence[Class], dtype: str, seconds: float) -> float:
         """How many times as long as in the base setting: between two numbers of threads as by Amdahl's law.
@@ -293,7 +323,8 @@ class Measured:
     def settled(self, steps: Sequence[tuple[Program, float]]) -> Overheads:
         """What whole steps take beyond their kernels, fitted to programs and what their steps took.
 
-        The time of a page stays as it was measured: such programs are small and make few.
+        The time of a page stays as it was measured: such programs are small and make few. A GPU runs its kernels while
+        the host hands out more, so that the steps which leave it idle tell what the host takes.
         """
         works, seconds = [], []
         for program, took in steps:
@@ -304,6 +335,16 @@ class Measured:
                 kernels[launch.ops[0].phase == "forward"] += alone
             works.append((kernels[True], kernels[False], *_handed(program, launched)))
             seconds.append(took)
+        if self.calibration.conditions.device != "cpu":
+            handed = [
+                (work[2:], took)
+                for work, took in zip(works, seconds, strict=True)
+                if sum(work[:2]) < IDLE * took
+            ]
+            if not handed:
+                return self.calibration.overheads
+            forward_s, backward_s = _rates(*zip(*handed, strict=True))
+            return Overheads(forward_s=forward_s, backward_s=backward_s)
         forward, backward, forward_s, backward_s = _rates(works, seconds)
         return Overheads(
             forward=forward,
@@ -319,8 +360,9 @@ def _handed(program: Program, launched: Sequence[Launch]) -> tuple[int, int]:
     if program.workload.compiled:
         forward = sum(launch.ops[0].phase == "forward" for launch in launched)
         return forward, len(launched) - forward
-    forward = sum(op.phase == "forward" for op in program.ops)
-    return forward, len(program.ops) - forward
+    ops = [op for op in program.ops if not op.flag(FOREACH)]
+    forward = sum(op.phase == "forward" for op in ops)
+    return forward, len(ops) - forward
 
 
 _INSTEAD = (("elementwise",), ("copy",), ("matmul",))

@@ -97,25 +97,30 @@ META = Meta()
 
 
 class Real:
-    """Data on the CPU: the network's own where it has some, random where it has none.
+    """Data on the CPU, or on another device: the network's own where it has some, random where it has none.
+
+    A network's numbers with a fraction are in the dtype that is given, else each in its own.
 
     Floating-point inputs are normal, masks let everything through, whole numbers stay below the smallest
     table of embeddings that the network looks them up in.
     """
 
     name = "real"
-    device = torch.device("cpu")
     with_data = True
 
-    def __init__(self, model: object, limit: int) -> None:
+    def __init__(
+        self, model: object, limit: int, device: str = "cpu", dtype: torch.dtype | None = None
+    ) -> None:
         self.limit: int | None = limit
-        self._generator = torch.Generator().manual_seed(SEED)
+        self.device = torch.device(device)
+        self._dtype = dtype
+        self._generator = torch.Generator(self.device).manual_seed(SEED)
         self._rows = _smallest_table(model)
 
     def twin(self, model: nn.Module) -> nn.Module:
         """A copy of the module with data; parts that were built without are initialised."""
         empty = [module for module in model.modules() if _without_data(module)]
-        twin = twin_of(model, self.copied)
+        twin = twin_of(model, self._cast)
         if empty:
             twins = dict(twin.named_modules(remove_duplicate=False))
             for name, module in model.named_modules():
@@ -126,11 +131,19 @@ class Real:
 
     def copied(self, tensor: Tensor) -> Tensor:
         """A copy of the tensor; of one without data, small random numbers, and zeros for whole ones."""
+        return self._copied(tensor, tensor.dtype)
+
+    def _cast(self, tensor: Tensor) -> Tensor:
+        """A copy in the network's dtype."""
+        dtype = self._dtype if tensor.is_floating_point() else None
+        return self._copied(tensor, dtype or tensor.dtype)
+
+    def _copied(self, tensor: Tensor, dtype: torch.dtype) -> Tensor:
         if is_wrapped(tensor):
             return rewrapped(tensor, self.copied)
         if is_lazy(tensor):
             return tensor.__deepcopy__({})  # type: ignore[no-any-return, no-untyped-call]
-        data = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype)
+        data = torch.empty_strided(tensor.shape, tensor.stride(), dtype=dtype, device=self.device)
         if tensor.device.type != "meta":
             data.copy_(tensor.detach())
         elif tensor.is_floating_point():
@@ -144,11 +157,15 @@ class Real:
     def made(self, shape: tuple[int, ...], dtype: torch.dtype, name: str) -> Tensor:
         """An input with data."""
         if dtype.is_floating_point or dtype.is_complex:
-            return torch.randn(shape, dtype=torch.promote_types(dtype, torch.float32),
-                               generator=self._generator).to(dtype)  # fmt: skip
+            wide = torch.promote_types(dtype, torch.float32)
+            return torch.randn(shape, dtype=wide, generator=self._generator, device=self.device).to(
+                dtype
+            )
         if is_mask(dtype, name):
-            return torch.ones(shape, dtype=dtype)
-        return torch.randint(0, self._rows, shape, generator=self._generator).to(dtype)
+            return torch.ones(shape, dtype=dtype, device=self.device)
+        return torch.randint(
+            0, self._rows, shape, generator=self._generator, device=self.device
+        ).to(dtype)
 
     def constructed(
         self, make: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -24,6 +24,13 @@ INTERRUPTIONS_PER_S = 120.0
 
 WAITING = 0.03, 20e-6
 """How long the threads of a process that nobody disturbs wait for a processor: a share of the time, and seconds to wake up."""
+
+AHEAD_CYCLES, MOST_CYCLES = 400_000, 25_600_000
+"""How long a device is kept busy: 200 us at 2 GHz, and four times as long each time that the host was not done by then."""
+
+BETWEEN = 25
+
+SHORTEST_S = 1e-7
 
 ENOUGH = 3
 """Undisturbed samples that a median is taken of; with fewer, the lower quartile of all is."""
@@ -95,6 +102,41 @@ class EventStopwatch:
         self._device.synchronize()
         del result
         return Sample(seconds=start.elapsed_time(end) / 1e3)
+
+
+class QueuedStopwatch:
+    """A CUDA device's events behind a kernel that keeps it busy until the work stands in its queue: the device's time alone.
+
+    What two events are apart with nothing between them is taken off.
+    """
+
+    name = "cuda"
+
+    def __init__(self) -> None:
+        self._between = 0.0
+        self._between = statistics.median(self.sample(_nothing).seconds for _ in range(BETWEEN))
+
+    def sample(self, work: Callable[[], object]) -> Sample:
+        cuda: Any = torch.cuda
+        cycles = AHEAD_CYCLES
+        start, end = (cuda.Event(enable_timing=True) for _ in range(2))
+        while True:
+            cuda.synchronize()
+            cuda._sleep(cycles)
+            start.record()
+            result = work()
+            end.record()
+            late = start.query()  # the device was done waiting before the work stood there
+            cuda.synchronize()
+            del result
+            if not late or cycles >= MOST_CYCLES:
+                break
+            cycles *= 4
+        return Sample(seconds=max(start.elapsed_time(end) / 1e3 - self._between, SHORTEST_S))
+
+
+def _nothing() -> None:
+    """Work that takes no time."""
 
 
 def stopwatch(name: str) -> Stopwatch:

@@ -19,12 +19,13 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import cycle
 from random import Random
-from typing import Literal, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
 from ....calibration import (
+    TF32,
     Calibration,
     Conditions,
     Overheads,
@@ -39,16 +40,24 @@ from ....ops import Operator, rule_of
 from ....ops.kernel import Kernel
 from ....program import Program
 from ....units import percent
-from ....workload import Workload
+from ....workload import Backend, Workload
 from .. import trace
 from ..catching import Caught
 from ..inputs import DTYPES
-from ..running import run
-from ..stopwatch import Sample, Stopwatch, stopwatch, threads, typical, without_collector
+from ..process import untouched
+from ..running import DeviceKind, run
+from ..stopwatch import (
+    QueuedStopwatch,
+    Sample,
+    Stopwatch,
+    stopwatch,
+    threads,
+    typical,
+    without_collector,
+)
 from .chains import chains
-from .probes import Probe, probes
+from .probes import GPU, PROCESSOR, Probe, probes
 
-DeviceKind = Literal["cpu", "cuda", "mps"]
 Progress = Callable[[int, int, str], None]
 """Is told of each probe: how many are done, how many there are, what comes next."""
 
@@ -68,12 +77,15 @@ SPANNING = 0.1
 
 SECONDS_A_CHAIN = 1.0
 
-COLD_BYTES = 64 * 2**20
-"""Operands that are to come from memory take turns, together more than caches hold."""
+GPU_SECONDS = 120.0
+"""After so long no more sizes are tried on a GPU: its libraries search, and compile, for each size that is new to them."""
+
+COLD_BYTES = {"cpu": 64 * 2**20, "mps": 64 * 2**20, "cuda": 256 * 2**20}
+"""Operands that are to come from memory take turns, together more than caches hold: those of GPUs up to 126 MiB."""
 
 MOST_COPIES = 24
 
-SLAB = 8_000_000
+SLAB = {"cpu": 8_000_000, "mps": 8_000_000, "cuda": 100_000_000}
 """Random numbers that operands are copied from: more than the largest has."""
 
 CHECKED = 40
@@ -119,29 +131,32 @@ def calibrate(
     """
     check_device(device)
     base = base_setting()
-    watch = watch or stopwatch(device)
+    gpu = device == "cuda"
+    watch = watch or (QueuedStopwatch() if gpu else stopwatch(device))
     tell = progress or (lambda done, total, what: None)
     began = time.monotonic()
-    every = list(probes(share))
+    every = list(probes(share, GPU if gpu else PROCESSOR))
     spanning = {probe.name for probe in probes(share * SPANNING)}
     Random(len(every)).shuffle(every)
     again = every[:: max(1, len(every) // CHECKED)]
     total = len(every) + len(again) + 1
-    with torch.no_grad(), without_collector(), threads():
+    with untouched(), torch.no_grad(), without_collector(), threads():
         tell(0, total, "the host")
         page_s = _page_s(watch)
         bench = _Bench(watch, page_s)
         points: dict[str, Point] = {}
         for number, probe in enumerate(every, 1):
+            if gpu and time.monotonic() - began > GPU_SECONDS:
+                break  # they come in no order: what is left out is some of each
             tell(number, total, probe.name)
-            found = kernel_of(probe)
+            found = kernel_of(probe, "cuda" if gpu else "cpu")
             if found is not None:
                 operator, kernel = found
                 points[probe.name] = Point(
                     operator=operator,
                     kernel=kernel,
                     seconds=bench.seconds(probe, base),
-                    others=bench.others(probe, others if probe.name in spanning else ()),
+                    others=bench.others(probe, others if gpu or probe.name in spanning else ()),
                 )
             if number == TRIED and not force:
                 check_undisturbed(bench.disturbed)
@@ -184,6 +199,13 @@ def other_settings(threads: Sequence[int]) -> Iterator[Setting]:
             setting = Setting(dtype=dtype, threads=count)
             if setting != base:
                 yield setting
+
+
+def gpu_settings() -> Iterator[Setting]:
+    """What a CUDA device is timed in beside float32."""
+    base = base_setting()
+    for dtype in (TF32, "bfloat16", "float16"):
+        yield replace(base, dtype=dtype)
 
 
 def check_device(device: str) -> None:
@@ -251,7 +273,7 @@ def malloc() -> str:
     return platform.libc_ver()[0]
 
 
-def kernel_of(probe: Probe) -> tuple[str, Kernel] | None:
+def kernel_of(probe: Probe, backend: Backend = "cpu") -> tuple[str, Kernel] | None:
     """The one kernel that the probe runs, by the operators' rules, and what runs it; None where it is not one.
 
     Copies of a few numbers beside it, as of a recurrent network's last states, do not count.
@@ -261,13 +283,17 @@ def kernel_of(probe: Probe) -> tuple[str, Kernel] | None:
         torch.empty(shape, dtype=torch.int64 if place in whole else torch.float32, device="meta")
         for place, shape in enumerate(probe.shapes)
     )
-    program = trace(
-        probe.run, Workload(backend="cpu"), network=probe.name, source="probe", examples=operands
-    )
+    workload = Workload(backend=backend)
+    if probe.backward:
+        workload = Workload(
+            mode="training", loss="mean", input_gradient=True, batch=operands[0].shape[0], backend=backend
+        )  # fmt: skip
+    program = trace(probe.run, workload, network=probe.name, source="probe", examples=operands)
     found = [
         (operator_of(op), kernel)
         for op in program.ops
         for kernel in cast(Operator, rule_of(op.kind)).kernels(op)
+        if not probe.backward or kernel.part == "backward"
     ]
     found.sort(key=lambda each: -each[1].traffic_bytes)
     beside = sum(kernel.traffic_bytes for _, kernel in found[1:])
@@ -280,7 +306,7 @@ class _Bench:
     def __init__(self, watch: Stopwatch, page_s: float) -> None:
         self._watch = watch
         self._page_s = page_s
-        self._slab = torch.rand(SLAB, device=watch.name)
+        self._slab = torch.rand(SLAB[watch.name], device=watch.name)
         self._runs = self._disturbed = 0
         self._patience_s = PATIENCE_S
 
@@ -293,6 +319,8 @@ class _Bench:
         """The same in other settings; what PyTorch has no kernel for in one is left out."""
         found = {}
         for setting in settings:
+            if setting.dtype == TF32 and not probe.product:
+                continue
             with suppress(RuntimeError):
                 found[setting] = self.seconds(probe, setting)
         return found
@@ -301,20 +329,25 @@ class _Bench:
         """The typical seconds of one run, without what the system took for new pages."""
         if torch.get_num_threads() != setting.threads:
             torch.set_num_threads(setting.threads)
-        operand = partial(self._operand, probe, dtype=DTYPES[setting.dtype])
+        torch.set_float32_matmul_precision("high" if setting.dtype == TF32 else "highest")
+        dtype = "float32" if setting.dtype == TF32 else setting.dtype
+        operand = partial(self._operand, probe, dtype=DTYPES[dtype])
         places = range(len(probe.shapes))
         warm = [operand(place) for place in places[: probe.warm]]
         cold = places[probe.warm :]
         elements = sum(torch.Size(probe.shapes[place]).numel() for place in cold)
-        bytes = bytes_of(elements, setting.dtype)
-        copies = min(MOST_COPIES, 1 + COLD_BYTES // bytes) if bytes else 1
-        turns = cycle([[operand(place) for place in cold] for _ in range(copies)])
-        probe.run(*warm, *next(turns))
+        bytes = bytes_of(elements, dtype)
+        copies = min(MOST_COPIES, 1 + COLD_BYTES[self._watch.name] // bytes) if bytes else 1
+        sets = [[operand(place) for place in cold] for _ in range(copies)]
+        if probe.backward:
+            turns = cycle([_gradients(probe, operands) for operands in sets])
+        else:
+            turns = cycle([partial(probe.run, *warm, *operands) for operands in sets])
+        next(turns)()
         samples: list[Sample] = []
         began = time.monotonic()
         while self._more(samples, time.monotonic() - began):
-            operands = next(turns)
-            found = self._watch.sample(partial(probe.run, *warm, *operands))
+            found = self._watch.sample(next(turns))
             without_pages = max(found.seconds - found.pages * self._page_s, found.seconds / 10)
             samples.append(replace(found, seconds=without_pages))
         self._patience_s -= max(time.monotonic() - began - SECONDS_A_PROBE, 0.0)
@@ -339,7 +372,18 @@ class _Bench:
         count = torch.Size(shape).numel()
         if count > len(self._slab):
             return torch.ones(shape, device=self._watch.name, dtype=dtype)
-        return self._slab[:count].to(dtype, copy=True).view(shape)
+        found = self._slab[:count].to(dtype, copy=True).view(shape)
+        if probe.images and self._watch.name == "cuda" and dtype != torch.float32:
+            return found.contiguous(memory_format=torch.channels_last)
+        return found
+
+
+def _gradients(probe: Probe, operands: list[Tensor]) -> partial[object]:
+    """The gradients of a probe's result, as often as they are asked for."""
+    with torch.enable_grad():
+        given = tuple(operand.requires_grad_() for operand in operands)
+        result = cast(Tensor, probe.run(*given))
+    return partial(torch.autograd.grad, result, given, torch.rand_like(result), retain_graph=True)
 
 
 def _page_s(watch: Stopwatch) -> float:
@@ -355,21 +399,21 @@ def _page_s(watch: Stopwatch) -> float:
 
 
 def whole_steps(
+    device: DeviceKind = "cpu",
     *,
     share: float = 1.0,
     progress: Progress | None = None,
     watch: Stopwatch | None = None,
 ) -> tuple[tuple[Program, float], ...]:
-    """Small networks run whole on the processor: their programs, and the typical seconds of a step."""
+    """Small networks run whole: their programs, and the typical seconds of a step."""
     tell = progress or (lambda done, total, what: None)
     every = tuple(chains(share))
     found = []
     for number, chain in enumerate(every):
         tell(number, len(every), chain.name)
-        caught = Caught(
-            model=chain.build(), workload=chain.workload, network=chain.name, examples=None
-        )
-        ran = run(caught, seconds=SECONDS_A_CHAIN, memory=False, watch=watch)
+        workload = replace(chain.workload, backend="cpu" if device == "cpu" else "cuda")
+        caught = Caught(model=chain.build(), workload=workload, network=chain.name, examples=None)
+        ran = run(caught, device=device, seconds=SECONDS_A_CHAIN, memory=False, watch=watch)
         program = trace(caught.model, caught.workload, network=chain.name, source="chain")
         found.append((program, typical(ran.samples)))
     return tuple(found)

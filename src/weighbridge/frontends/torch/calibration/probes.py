@@ -21,16 +21,35 @@ Shape: TypeAlias = tuple[int, ...]
 
 aten = torch.ops.aten
 
-LARGEST_ELEMENTS = 6_000_000
-"""Of one operand: 24 MB in float32."""
-
-LARGEST_WEIGHTS = 60_000_000
-"""Of a product with one row, as classifiers of old have them: no cache holds these."""
-
-LARGEST_MACS = 1_600_000_000
-SMALLEST_MACS = 200_000
-
 SEED = 7
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """Between what probes of a kind of device lie: from nothing but its overhead to milliseconds.
+
+    `elements` are the most of one operand, `weights` of a product with one row, as classifiers of old have them, which no
+    cache holds; `rows` are the most of a product. `gpu` says that attention's backward reads what only its forward
+    makes, so that autograd runs it.
+    """
+
+    elements: int
+    weights: int
+    rows: int
+    fewest_macs: int
+    most_macs: int
+    batches: tuple[int, ...]
+    gpu: bool = False
+
+
+PROCESSOR = Sizes(
+    elements=6_000_000, weights=60_000_000, rows=4096, fewest_macs=200_000, most_macs=1_600_000_000,
+    batches=(1, 1, 2, 4, 8, 16),
+)  # fmt: skip
+GPU = Sizes(
+    elements=100_000_000, weights=100_000_000, rows=65_536, fewest_macs=20_000_000, most_macs=200_000_000_000,
+    batches=(1, 2, 8, 16, 32, 64, 128, 256), gpu=True,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +57,9 @@ class Probe:
     """An operator to time: what runs, on operands of which shapes.
 
     The first `warm` operands were just made, the rest come from memory. `whole` says which operands are whole
-    numbers, and below what; `single` which are float32 whatever the others are.
+    numbers, and below what; `single` which are float32 whatever the others are. `backward` says that what is
+    timed is the gradients of all operands, by autograd. `images` says that a GPU's matrix units take the operands
+    with their channels last.
     """
 
     name: str
@@ -47,6 +68,13 @@ class Probe:
     warm: int = 1
     whole: tuple[tuple[int, int], ...] = ()
     single: tuple[int, ...] = ()
+    backward: bool = False
+    images: bool = False
+
+    @property
+    def product(self) -> bool:
+        """Whether it is a matrix product, which float32 may run on matrix units if it is told to."""
+        return self.name.startswith(("linear", "scores", "weighing"))
 
     @property
     def elements(self) -> int:
@@ -54,12 +82,12 @@ class Probe:
         return sum(torch.Size(shape).numel() for shape in self.shapes)
 
 
-def probes(share: float = 1.0) -> Iterator[Probe]:
+def probes(share: float = 1.0, sizes: Sizes = PROCESSOR) -> Iterator[Probe]:
     """All probes; a `share` of the sizes of each."""
     for family, count in FAMILIES.items():
         rng = Random(f"{SEED} {family.__name__}")
         for _ in range(max(2, round(count * share))):
-            yield from family(rng)
+            yield from family(rng, sizes)
 
 
 def _spread(rng: Random, low: float, high: float, multiple: int = 1) -> int:
@@ -73,7 +101,6 @@ def _channels(rng: Random, most: int) -> int:
     return _spread(rng, 16, most, rng.choice((8, 16, 16, 32)))
 
 
-BATCHES = (1, 1, 2, 4, 8, 16)
 IMAGES = (7, 8, 14, 16, 20, 28, 32, 40, 56, 64, 80, 112)
 
 
@@ -111,16 +138,16 @@ class _Convolution:
     def macs(self) -> int:
         return torch.Size(self.y).numel() * torch.Size(self.w[1:]).numel()
 
-    @property
-    def fits(self) -> bool:
+    def fits(self, sizes: Sizes) -> bool:
+        """Whether it is neither too small nor too large."""
         largest = max(torch.Size(self.x).numel(), torch.Size(self.y).numel())
-        return SMALLEST_MACS <= self.macs <= LARGEST_MACS and largest <= LARGEST_ELEMENTS
+        return sizes.fewest_macs <= self.macs <= sizes.most_macs and largest <= sizes.elements
 
 
-def _drawn(rng: Random, draw: Callable[[Random], _Convolution]) -> Iterator[Probe]:
+def _drawn(rng: Random, sizes: Sizes, draw: Callable[[Random], _Convolution]) -> Iterator[Probe]:
     """The three convolutions of the first that is neither too small nor too large."""
     found = draw(rng)
-    while not found.fits:
+    while not found.fits(sizes):
         found = draw(rng)
     stride, padding, groups = found.stride, found.padding, found.groups
     attributes = ([stride] * 2, [padding] * 2, [1, 1], False, [0, 0], groups)
@@ -135,79 +162,82 @@ def _drawn(rng: Random, draw: Callable[[Random], _Convolution]) -> Iterator[Prob
         return aten.convolution_backward(dy, x, w, None, *attributes, [False, True, False])
 
     name = f"convolution {found.x} {found.w} stride {stride}"
-    yield Probe(name=name, run=forward, shapes=(found.x, found.w))
+    yield Probe(name=name, run=forward, shapes=(found.x, found.w), images=True)
     for run in (input_gradient, weight_gradient):
-        yield Probe(name=f"{name} {run.__name__}", run=run, shapes=(found.y, found.x, found.w))
+        yield Probe(
+            name=f"{name} {run.__name__}", run=run, shapes=(found.y, found.x, found.w), images=True
+        )
 
 
-def _convolution_1x1(rng: Random) -> Iterator[Probe]:
+def _convolution_1x1(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     return _drawn(
         rng,
+        sizes,
         lambda rng: _Convolution(
-            batch=rng.choice(BATCHES), channels=_channels(rng, 2048), kernels=_channels(rng, 2048),
+            batch=rng.choice(sizes.batches), channels=_channels(rng, 2048), kernels=_channels(rng, 2048),
             image=rng.choice(IMAGES), kernel=1, stride=rng.choice((1, 1, 1, 1, 2)),
         ),
     )  # fmt: skip
 
 
-def _convolution(rng: Random) -> Iterator[Probe]:
+def _convolution(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     def draw(rng: Random) -> _Convolution:
         kernel = rng.choice((3, 3, 3, 3, 5))
         return _Convolution(
-            batch=rng.choice(BATCHES), channels=_channels(rng, 1024), kernels=_channels(rng, 1024),
+            batch=rng.choice(sizes.batches), channels=_channels(rng, 1024), kernels=_channels(rng, 1024),
             image=rng.choice(IMAGES), kernel=kernel, stride=rng.choice((1, 1, 1, 2)), padding=kernel // 2,
         )  # fmt: skip
 
-    return _drawn(rng, draw)
+    return _drawn(rng, sizes, draw)
 
 
-def _stem(rng: Random) -> Iterator[Probe]:
+def _stem(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     def draw(rng: Random) -> _Convolution:
         kernel, stride = rng.choice(((3, 1), (3, 2), (7, 2), (4, 4), (16, 16), (32, 32), (11, 4)))
         return _Convolution(
-            batch=rng.choice(BATCHES), channels=3, kernels=_spread(rng, 16, 768 if kernel > 11 else 128, 8),
+            batch=rng.choice(sizes.batches), channels=3, kernels=_spread(rng, 16, 768 if kernel > 11 else 128, 8),
             image=rng.choice((128, 160, 192, 224, 224, 256)), kernel=kernel, stride=stride,
             padding=0 if kernel == stride else kernel // 2,
         )  # fmt: skip
 
-    return _drawn(rng, draw)
+    return _drawn(rng, sizes, draw)
 
 
-def _depthwise(rng: Random) -> Iterator[Probe]:
+def _depthwise(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     def draw(rng: Random) -> _Convolution:
         kernel, channels = rng.choice((3, 3, 5, 7)), _channels(rng, 1024)
         return _Convolution(
-            batch=rng.choice(BATCHES), channels=channels, kernels=channels, groups=channels,
+            batch=rng.choice(sizes.batches), channels=channels, kernels=channels, groups=channels,
             image=rng.choice(IMAGES), kernel=kernel, stride=rng.choice((1, 1, 1, 2)), padding=kernel // 2,
         )  # fmt: skip
 
-    return _drawn(rng, draw)
+    return _drawn(rng, sizes, draw)
 
 
-def _grouped(rng: Random) -> Iterator[Probe]:
+def _grouped(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     def draw(rng: Random) -> _Convolution:
         groups, width = rng.choice((2, 4, 8, 16, 32)), _spread(rng, 4, 64, 4)
         return _Convolution(
-            batch=rng.choice(BATCHES), channels=groups * width, kernels=groups * width, groups=groups,
+            batch=rng.choice(sizes.batches), channels=groups * width, kernels=groups * width, groups=groups,
             image=rng.choice(IMAGES), kernel=3, stride=rng.choice((1, 1, 1, 2)), padding=1,
         )  # fmt: skip
 
-    return _drawn(rng, draw)
+    return _drawn(rng, sizes, draw)
 
 
 # -- matrix products -----------------------------------------------------------------------------
 
 
-def _matmul(rng: Random) -> Iterator[Probe]:
+def _matmul(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     """A linear layer, and both of its gradients."""
     while True:
-        rows = rng.choice((1, 1, _spread(rng, 2, 64), _spread(rng, 64, 4096)))
+        rows = rng.choice((1, 1, _spread(rng, 2, 64), _spread(rng, 64, sizes.rows)))
         widest = 16_384 if rows == 1 else 4096
         width, height = _spread(rng, 48, widest, 8), _spread(rng, 48, widest, 8)
         if (
-            rows * max(width, height) <= LARGEST_ELEMENTS
-            and rows * width * height <= LARGEST_MACS
-            and width * height <= (LARGEST_WEIGHTS if rows == 1 else LARGEST_ELEMENTS)
+            rows * max(width, height) <= sizes.elements
+            and rows * width * height <= sizes.most_macs
+            and width * height <= (sizes.weights if rows == 1 else sizes.elements)
         ):
             break
     x, w, dy = (rows, width), (height, width), (rows, height)
@@ -217,12 +247,12 @@ def _matmul(rng: Random) -> Iterator[Probe]:
     yield Probe(name=f"{name} weight gradient", run=lambda dy, x: dy.t().mm(x), shapes=(dy, x))
 
 
-def _batched_matmul(rng: Random) -> Iterator[Probe]:
+def _batched_matmul(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     """Scores of attention, and what they weigh."""
     heads = rng.choice((1, 2, 4, 8)) * rng.choice((3, 6, 8, 12, 16))
     length, width = rng.choice((49, 64, 128, 197, 256, 512)), rng.choice((32, 64, 64, 96))
-    if heads * length * length > LARGEST_ELEMENTS:
-        heads = max(1, LARGEST_ELEMENTS // length**2)
+    if heads * length * length > sizes.elements:
+        heads = max(1, sizes.elements // length**2)
     q, scores = (heads, length, width), (heads, length, length)
     yield Probe(
         name=f"scores {q}", run=lambda q, k: q.bmm(k.transpose(1, 2)), shapes=(q, q), warm=2
@@ -230,10 +260,10 @@ def _batched_matmul(rng: Random) -> Iterator[Probe]:
     yield Probe(name=f"weighing {q}", run=lambda p, v: p.bmm(v), shapes=(scores, q), warm=2)
 
 
-def _attention(rng: Random) -> Iterator[Probe]:
-    batch, heads = rng.choice(BATCHES), rng.choice((3, 6, 8, 12, 16))
+def _attention(rng: Random, sizes: Sizes) -> Iterator[Probe]:
+    batch, heads = rng.choice(sizes.batches), rng.choice((3, 6, 8, 12, 16))
     length, width = rng.choice((49, 64, 128, 197, 256, 512, 1024)), rng.choice((32, 64, 64, 80))
-    while batch * heads * length * length * width > LARGEST_MACS // 2:
+    while batch * heads * length * length * width > sizes.most_macs // 2:
         length //= 2
     q, causal = (batch, heads, length, width), rng.random() < 0.3
 
@@ -246,19 +276,22 @@ def _attention(rng: Random) -> Iterator[Probe]:
         )
 
     yield Probe(name=f"attention {q}", run=forward, shapes=(q, q, q), warm=3)
-    if torch.cuda.is_available():
-        return  # its backward there is another operator, whose operands only its forward makes
+    if sizes.gpu:
+        yield Probe(
+            name=f"attention {q} backward", run=forward, shapes=(q, q, q), warm=0, backward=True
+        )
+        return
     yield Probe(
         name=f"attention {q} backward", run=backward, shapes=(q, q, q, q, q, q[:-1]), single=(5,)
     )
 
 
-def _recurrent(rng: Random) -> Iterator[Probe]:
+def _recurrent(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     """A layer of an LSTM over whole sequences, whose steps wait for one another; a CPU runs GRUs operator by operator."""
     while True:
-        steps, batch = rng.choice((8, 16, 32, 64, 128, 256)), rng.choice(BATCHES)
+        steps, batch = rng.choice((8, 16, 32, 64, 128, 256)), rng.choice(sizes.batches)
         width, hidden = _spread(rng, 32, 1024, 32), _spread(rng, 32, 1024, 32)
-        if batch * steps * 4 * hidden * (width + hidden) <= LARGEST_MACS // 4:
+        if batch * steps * 4 * hidden * (width + hidden) <= sizes.most_macs // 4:
             break
     x, state, gates = (steps, batch, width), (1, batch, hidden), 4 * hidden
 
@@ -276,27 +309,27 @@ def _recurrent(rng: Random) -> Iterator[Probe]:
 # -- what is bound by memory ---------------------------------------------------------------------
 
 
-def _image(rng: Random, smallest: int = 3_000) -> Shape:
+def _image(rng: Random, sizes: Sizes, smallest: int = 3_000) -> Shape:
     while True:
         shape = (
-            rng.choice(BATCHES), _spread(rng, 16, 2048, 8),
+            rng.choice(sizes.batches), _spread(rng, 16, 2048, 8),
             *(2 * (rng.choice(IMAGES),)),
         )  # fmt: skip
-        if smallest <= torch.Size(shape).numel() <= LARGEST_ELEMENTS:
+        if smallest <= torch.Size(shape).numel() <= sizes.elements:
             return shape
 
 
-def _tokens(rng: Random) -> Shape:
+def _tokens(rng: Random, sizes: Sizes) -> Shape:
     while True:
         shape = (
-            rng.choice(BATCHES), rng.choice((1, 49, 64, 128, 197, 256, 512, 784)), _spread(rng, 96, 3072, 32),
+            rng.choice(sizes.batches), rng.choice((1, 49, 64, 128, 197, 256, 512, 784)), _spread(rng, 96, 3072, 32),
         )  # fmt: skip
-        if torch.Size(shape).numel() <= LARGEST_ELEMENTS:
+        if torch.Size(shape).numel() <= sizes.elements:
             return shape
 
 
-def _batch_norm(rng: Random) -> Iterator[Probe]:
-    x = _image(rng)
+def _batch_norm(rng: Random, sizes: Sizes) -> Iterator[Probe]:
+    x = _image(rng, sizes)
     c = (x[1],)
 
     def used(x: Tensor, w: Tensor, b: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
@@ -315,8 +348,8 @@ def _batch_norm(rng: Random) -> Iterator[Probe]:
     yield Probe(name=f"batch norm {x} backward", run=backward, shapes=(x, x, c, c, c, c, c))
 
 
-def _layer_norm(rng: Random) -> Iterator[Probe]:
-    x = _tokens(rng)
+def _layer_norm(rng: Random, sizes: Sizes) -> Iterator[Probe]:
+    x = _tokens(rng, sizes)
     c, rows = x[-1:], (*x[:-1], 1)
 
     def forward(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
@@ -329,9 +362,9 @@ def _layer_norm(rng: Random) -> Iterator[Probe]:
     yield Probe(name=f"layer norm {x} backward", run=backward, shapes=(x, x, rows, rows, c, c))
 
 
-def _softmax(rng: Random) -> Iterator[Probe]:
+def _softmax(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     length = rng.choice((49, 64, 128, 197, 256, 512))
-    rows = _spread(rng, 8, LARGEST_ELEMENTS / length)
+    rows = _spread(rng, 8, sizes.elements / length)
     x = (rows, length)
     yield Probe(name=f"softmax {x}", run=lambda x: functional.softmax(x, -1), shapes=(x,))
     yield Probe(
@@ -341,12 +374,12 @@ def _softmax(rng: Random) -> Iterator[Probe]:
     )
 
 
-def _elements(rng: Random) -> Shape:
-    return (_spread(rng, 1_000, LARGEST_ELEMENTS, 16),)
+def _elements(rng: Random, sizes: Sizes) -> Shape:
+    return (_spread(rng, 1_000, sizes.elements, 16),)
 
 
-def _activation(rng: Random) -> Iterator[Probe]:
-    x = _elements(rng)
+def _activation(rng: Random, sizes: Sizes) -> Iterator[Probe]:
+    x = _elements(rng, sizes)
     name, forward, backward = rng.choice(
         (
             ("gelu", functional.gelu, aten.gelu_backward),
@@ -362,9 +395,9 @@ def _activation(rng: Random) -> Iterator[Probe]:
         yield Probe(name=f"{name} {x} backward", run=backward, shapes=(x, x))
 
 
-def _elementwise(rng: Random) -> Iterator[Probe]:
+def _elementwise(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     """Pointwise operators as networks have them: into memory of their own and over what they read."""
-    x = _elements(rng)
+    x = _elements(rng, sizes)
     yield Probe(name=f"relu_ {x}", run=torch.relu_, shapes=(x,))
     yield Probe(name=f"hardtanh {x}", run=functional.relu6, shapes=(x,))
     yield Probe(name=f"add {x}", run=torch.add, shapes=(x, x))
@@ -375,13 +408,13 @@ def _elementwise(rng: Random) -> Iterator[Probe]:
         shapes=(x, x),
     )
     yield Probe(name=f"mul {x}", run=lambda x: x * 0.5, shapes=(x,))
-    image = _image(rng)
+    image = _image(rng, sizes)
     yield Probe(name=f"scale {image}", run=torch.mul, shapes=(image, (*image[:2], 1, 1)))
 
 
-def _update(rng: Random) -> Iterator[Probe]:
+def _update(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     """What optimizers do to a parameter, its gradient and its states: all of them come from memory."""
-    x = _elements(rng)
+    x = _elements(rng, sizes)
     yield Probe(name=f"sgd {x}", run=lambda p, g: p.add_(g, alpha=-1e-3), shapes=(x, x), warm=0)
     yield Probe(name=f"lerp_ {x}", run=lambda m, g: m.lerp_(g, 0.1), shapes=(x, x), warm=0)
     yield Probe(
@@ -398,8 +431,8 @@ def _update(rng: Random) -> Iterator[Probe]:
     )
 
 
-def _copy(rng: Random) -> Iterator[Probe]:
-    image, tokens = _image(rng), _tokens(rng)
+def _copy(rng: Random, sizes: Sizes) -> Iterator[Probe]:
+    image, tokens = _image(rng, sizes), _tokens(rng, sizes)
     half = (image[0], image[1] // 2, *image[2:])
     yield Probe(name=f"clone {image}", run=torch.clone, shapes=(image,))
     yield Probe(
@@ -417,15 +450,15 @@ def _copy(rng: Random) -> Iterator[Probe]:
     )
 
 
-def _reduction(rng: Random) -> Iterator[Probe]:
-    image, tokens = _image(rng), _tokens(rng)
+def _reduction(rng: Random, sizes: Sizes) -> Iterator[Probe]:
+    image, tokens = _image(rng, sizes), _tokens(rng, sizes)
     rows = (tokens[0] * tokens[1], tokens[2])
     yield Probe(name=f"mean {image}", run=lambda x: x.mean((2, 3)), shapes=(image,))
     yield Probe(name=f"bias gradient {rows}", run=lambda dy: dy.sum(0), shapes=(rows,))
 
 
-def _pooling(rng: Random) -> Iterator[Probe]:
-    x = _image(rng, 20_000)
+def _pooling(rng: Random, sizes: Sizes) -> Iterator[Probe]:
+    x = _image(rng, sizes, 20_000)
     kernel, stride, padding = rng.choice(((2, 2, 0), (3, 2, 1), (3, 2, 1), (3, 1, 1)))
     out = (x[2] + 2 * padding - kernel) // stride + 1
     y = (*x[:2], out, out)
@@ -447,9 +480,9 @@ def _pooling(rng: Random) -> Iterator[Probe]:
     )
 
 
-def _gather(rng: Random) -> Iterator[Probe]:
+def _gather(rng: Random, sizes: Sizes) -> Iterator[Probe]:
     rows, width = rng.choice((2_000, 8_000)), _spread(rng, 64, 700, 32)
-    places = (rng.choice(BATCHES), rng.choice((64, 128, 256)))
+    places = (rng.choice(sizes.batches), rng.choice((64, 128, 256)))
 
     def backward(dy: Tensor, places: Tensor) -> object:
         return aten.embedding_dense_backward(dy, places, rows, -1, False)
@@ -468,8 +501,8 @@ def _gather(rng: Random) -> Iterator[Probe]:
     )
 
 
-def _resampling(rng: Random) -> Iterator[Probe]:
-    x = _image(rng)
+def _resampling(rng: Random, sizes: Sizes) -> Iterator[Probe]:
+    x = _image(rng, sizes)
     x = (x[0], x[1], max(x[2] // 2, 4), max(x[3] // 2, 4))
     yield Probe(
         name=f"nearest {x}", run=lambda x: functional.interpolate(x, scale_factor=2), shapes=(x,)
@@ -481,7 +514,7 @@ def _resampling(rng: Random) -> Iterator[Probe]:
     )
 
 
-FAMILIES: dict[Callable[[Random], Iterator[Probe]], int] = {
+FAMILIES: dict[Callable[[Random, Sizes], Iterator[Probe]], int] = {
     _convolution_1x1: 100,
     _convolution: 90,
     _stem: 36,

@@ -15,6 +15,7 @@ import pytest
 
 import weighbridge
 from weighbridge import units
+from weighbridge.analyses.time.roofline import roofline
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSER = os.environ.get("WEIGHBRIDGE_BROWSER") or shutil.which("chromium")
@@ -161,6 +162,36 @@ def test_layers_have_their_time_and_what_bounds_it(opened):
     opened.turn(device="-1")
     assert page.locator(cell.format("conv1")).first.is_hidden()
     assert page.locator("#icicle-empty").is_visible()
+
+
+@pytest.mark.parametrize("by", ["class", "layer"])
+def test_the_roofline_is_that_of_the_command(opened, by):
+    opened.turn(batch=17, precision="amp-bf16")
+    report = weighbridge.weigh("resnet18", train="adamw", batch=17, precision="amp-bf16")
+    found = roofline(report.time(DEVICE), by)
+    pieces = {piece["name"]: piece for piece in opened.page.evaluate(f"weighbridge.pieces('{by}')")}
+    assert set(pieces) == {piece.name for piece in found.pieces}
+    for piece in found.pieces:
+        said = pieces[piece.name]
+        assert (said["kernels"], said["flops"]) == (piece.kernels, piece.flops)
+        assert said["traffic_bytes"] == piece.traffic_bytes
+        assert said["seconds"] == pytest.approx(piece.seconds, rel=1e-12)
+        assert said["ideal"] == pytest.approx(piece.ideal_s, rel=1e-12)
+
+
+def test_the_roofline_says_what_its_dots_are(opened):
+    page = opened.page
+    assert page.locator("#roofline path.roof").count() >= 2
+    assert page.locator("#roofline-table tbody tr").count() > 5
+    page.locator("#roofline g.dot").first.focus()
+    page.keyboard.press("End")
+    assert "convolution" in page.inner_text("#roofline-readout")  # most FLOPs a byte
+    page.select_option("#roofline-by", "layer")
+    page.locator("#roofline g.dot").last.focus()
+    page.keyboard.press("Enter")
+    assert page.inner_text("#roofline-readout").startswith(page.inner_text("#layer-name"))
+    opened.turn(device="-1")
+    assert page.locator("#roofline-part").is_hidden()
 
 
 def test_the_tree_goes_by_keyboard(opened):

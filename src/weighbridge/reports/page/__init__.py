@@ -24,7 +24,7 @@ from .published import Published
 
 MODULES = (
     "units", "elements", "saving", "record", "clock", "timing", "step", "allocator", "resident", "reading", "modules",
-    "exports", "figures", "tree", "curve", "icicle", "layered", "graph", "knobs", "main",
+    "exports", "figures", "tree", "curve", "icicle", "roofline", "layered", "graph", "knobs", "main",
 )  # fmt: skip
 """The modules of the page's program, each after those that it imports."""
 

@@ -13,7 +13,7 @@ from typing import get_args
 from ...analyses.growing import joined
 from ...analyses.time.clock import Clock
 from ...analyses.time.pace import TINY_S
-from ...analyses.time.roofline import peaks
+from ...analyses.time.roofline import HOST, peaks
 from ...analyses.time.rows import HALF_BLOCK_BYTES, KEPT, LOST
 from ...analyses.time.step import LARGER, SMALLER, SOME, sort_of
 from ...analyses.time.tiles import PAGE_BYTES, WALKED_ROWS, Tiling
@@ -23,6 +23,7 @@ from ...devices import Efficiency
 from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
 from ...workload import Mode, Workload
+from ..roofline import LOWEST_INTENSITY, SHOWN_SHARE
 from ..time import BEYOND, LIMITS, SHORT_LIMITS
 from .packing import growing
 
@@ -124,6 +125,7 @@ class Sorts:
             "smaller": SMALLER,
             "larger": LARGER,
             "beyond": dict(BEYOND.items()),
+            "roofline": {"host": HOST, "lowest": LOWEST_INTENSITY, "least": SHOWN_SHARE},
             "limits": dict(LIMITS.items()),
             "short_limits": dict(SHORT_LIMITS.items()),
         }

@@ -96,6 +96,8 @@ import { at } from "./record.js";
  * @property {string} smaller what is said of classes that were measured at other sizes
  * @property {string} larger
  * @property {Record<string, string>} beyond the same, as sentences say it
+ * @property {{host: string, lowest: number, least: number}} roofline
+ * the name of what the host adds; the intensity and the share of the time from which on a piece is drawn
  * @property {Record<Limit, string>} limits
  * @property {Record<Limit, string>} short_limits
  *

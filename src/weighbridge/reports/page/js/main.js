@@ -11,6 +11,7 @@ import { Icicle } from "./icicle.js";
 import { Knobs } from "./knobs.js";
 import { prepare, read } from "./reading.js";
 import { readHead } from "./record.js";
+import { pieces, Roofline } from "./roofline.js";
 import { LayerTree } from "./tree.js";
 import { count, duration, integer, memory, percent, plural } from "./units.js";
 
@@ -27,6 +28,7 @@ const layers = new LayerTree(head, (scope) => {
 const curve = new Curve(head, choose);
 const icicle = new Icicle(choose);
 const graph = new Graph(head, choose);
+const roofline = new Roofline(head, choose);
 const exports = new Exports(head);
 const knobs = new Knobs(head, () => void turn());
 
@@ -54,6 +56,7 @@ function draw(reading) {
   icicle.draw(root);
   graph.draw(root);
   curve.draw(reading);
+  roofline.draw(reading);
   exports.draw(reading);
   drawSetting(reading);
 }
@@ -74,7 +77,14 @@ function drawSetting(reading) {
 
 document.documentElement.classList.add("live");
 /** What tests ask the page for. */
-const asked = { text: (/** @type {string} */ form) => exports.text(form), count, duration, memory, percent };
+const asked = {
+  text: (/** @type {string} */ form) => exports.text(form),
+  pieces: (/** @type {string} */ by) => {
+    const { reading } = roofline;
+    return reading && typeof reading.time === "object" && reading.time && pieces(head, reading, reading.time, by);
+  },
+  count, duration, memory, percent,
+};
 Object.assign(window, { weighbridge: asked });
 await turn();
 performance.mark("ready");

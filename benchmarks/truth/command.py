@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.truth import (
     compiled,
     cpu,
+    cuda,
     here,
     megatron,
     neusight,
@@ -21,6 +22,7 @@ from benchmarks.truth.tables import Sheet
 
 SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "cpu": cpu.sheet,
+    "cuda": cuda.sheet,
     "here": here.sheet,
     "megatron": megatron.sheet,
     "published": published.sheet,
@@ -31,7 +33,7 @@ SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "timm": timm.sheet,
 }
 
-TIMES = frozenset({"compiled", "here", "neusight", "timm", "unseen"})
+TIMES = frozenset({"compiled", "cuda", "here", "neusight", "timm", "unseen"})
 """Comparisons of times; the others are of memory."""
 
 

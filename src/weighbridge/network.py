@@ -20,7 +20,7 @@ from .workload import Workload
 if TYPE_CHECKING:
     from torch.nn import Module
 
-REMEMBERED = 8
+REMEMBERED = 12
 """Programs that are kept: those of the sizes that a question goes back and forth between."""
 
 

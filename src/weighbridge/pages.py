@@ -46,7 +46,8 @@ def render(
     """
     said = sentences(placed, times)
     settings = any(room.settings is not None for room in rooms)
-    turned = _turned(weighing, network, notebook=notebook)
+    asked_for = _asked_for(weighing, network, notebook=notebook)
+    formulas = _formulas(weighing, network, asked_for)
     devices = () if settings else _offered(weighing, rooms)
     asked = Asked(
         name=network.given or weighing.program.network,
@@ -58,8 +59,13 @@ def render(
         said=said if settings else (),
         time=sentence(times[0], rooms[0].device) if times else "",
         advice=_advice(weighing, network, rooms, placed),
-        formulas=_formulas(weighing, network, turned.positions[0]),
+        formulas=formulas,
     )
+    turned = Knobs(positions=(asked_for,), refused=())
+    if not network.fixed and not notebook:
+        turned = knobs(
+            network.program, weighing.program, convention=weighing.convention, asked=asked_for
+        )
     found = record(weighing, turned, asked)
     return page.render(weighing, found, verdicts=said, sheet=sheet, papers=_papers(weighing))
 
@@ -73,19 +79,15 @@ def _papers(weighing: Weighing) -> tuple[Published, ...]:
     return (published(papers.table(family), zoo.canonical(name) or name),)
 
 
-def _turned(weighing: Weighing, network: Network, *, notebook: bool) -> Knobs:
-    """What the knobs can be turned to; nothing where the network is a Program, which is one step."""
+def _asked_for(weighing: Weighing, network: Network, *, notebook: bool) -> Position:
+    """The position of the knobs that was asked for; of one batch where the network is a Program, which is one step."""
     program, convention = weighing.program, weighing.convention
     if network.fixed:
         why = "this is one step as it ran, and cannot be built again"
-        alone = only(program, why, convention=convention)
-    elif not notebook:
-        return knobs(network.program, program, convention=convention)
-    elif program.rung == DESCRIBED:
-        alone = position(network.program, program.workload, convention=convention)
-    else:
-        alone = only(program, f"{SAVED} has the others", convention=convention)
-    return Knobs(positions=(alone,), refused=())
+        return only(program, why, convention=convention)
+    if notebook and program.rung != DESCRIBED:
+        return only(program, f"{SAVED} has the others", convention=convention)
+    return position(network.program, program.workload, convention=convention)
 
 
 def _offered(weighing: Weighing, rooms: Sequence[Room]) -> tuple[Device, ...]:

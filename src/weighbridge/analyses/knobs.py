@@ -83,13 +83,20 @@ class Knobs:
     refused: tuple[Refused, ...]
 
 
-def knobs(build: Build, program: Program, *, convention: Convention = "macs") -> Knobs:
-    """Every position around the one of `program`, which `build` makes under its workload.
+def knobs(
+    build: Build,
+    program: Program,
+    *,
+    convention: Convention = "macs",
+    asked: Position | None = None,
+) -> Knobs:
+    """Every position around the one of `program`, which `build` makes under its workload; `asked` where it is known.
 
     Raises:
         WeighError: the network cannot be built again under the workload that it was built under.
     """
-    asked = position(build, program.workload, convention=convention)
+    if asked is None:
+        asked = position(build, program.workload, convention=convention)
     found, refused = [asked], []
     steps = {_step(asked.workload): _Neighbour.of(asked)}
     for workload in _workloads(program):

@@ -32,8 +32,9 @@ Build = Callable[[Workload], Program]
 PRECISIONS: tuple[Precision, ...] = ("float32", "amp-bf16", "bf16")
 """What most people train and infer in; fp16 takes the bytes of bf16, but for the scale of a loss."""
 
-OPTIMIZERS = ("sgd", "momentum", "adamw", "adafactor", "adam8bit")
-"""One of each amount of state that is in use: none, one number a weight, two, sums of rows and columns, two bytes."""
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw", "adafactor", "adam8bit")
+"""Those that most people train with, one of each amount of state: none, one number a weight, two, sums of rows and
+columns, two bytes."""
 
 
 DESCRIBED = "declared"

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 import weighbridge
 
-NETWORKS = ("resnet50", "densenet201", "gpt2")
+DECODER = "llama-7b"
+NETWORKS = ("resnet50", "densenet201", "gpt2", DECODER)
 TURNS = 20
 
 
@@ -26,7 +27,8 @@ def main(names: list[str]) -> None:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
         for name in names or NETWORKS:
             path = Path(folder) / "report.html"
-            report = weighbridge.weigh(name, train="adamw", batch=8, on="rtx-4090")
+            asked = _decoder(folder) if name == DECODER else name
+            report = weighbridge.weigh(asked, train="adamw", batch=8, on="rtx-4090")
             _ = report.placed
             began = time.perf_counter()
             report.save(path)
@@ -46,17 +48,33 @@ def main(names: list[str]) -> None:
         chromium.close()
 
 
+def _decoder(folder):
+    """Llama's configuration as transformers has it when nothing is said, which is that of 7B."""
+    from transformers import LlamaConfig
+
+    LlamaConfig(architectures=["LlamaForCausalLM"]).save_pretrained(folder)
+    return f"hf:{folder}/config.json"
+
+
 def _turns(page):
     """Milliseconds from a knob's move until everything is drawn."""
     chance = random.Random(6)
     for _ in range(TURNS):
         before = page.get_attribute("html", "data-turned")
-        knob = chance.choice(("batch", "batch", "train", "precision", "device"))
+        knob = chance.choice(("batch", "batch", "size", "train", "precision", "device"))
+        field = page.locator(f"#knob-{knob}")
+        if field.is_disabled():
+            continue
         if knob == "batch":
-            page.fill("#knob-batch", str(chance.randint(1, 512)))
+            field.fill(str(chance.randint(1, 512)))
+        elif knob == "size":
+            least, stride, most = (
+                int(field.get_attribute(name)) for name in ("min", "step", "max")
+            )
+            field.fill(str(chance.randrange(least, most + 1, stride)))
         else:
             options = page.locator(f"#knob-{knob} option").count()
-            page.locator(f"#knob-{knob}").select_option(index=chance.randrange(options))
+            field.select_option(index=chance.randrange(options))
         try:
             page.wait_for_selector(f"html:not([data-turned='{before}'])", timeout=5000)
         except Exception:  # the same option again

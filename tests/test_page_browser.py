@@ -298,7 +298,8 @@ def turned_at_random(opened, times):
     page = opened.page
     found, timed = [], 0
     for _ in range(times):
-        page.fill("#knob-batch", str(chance.choice((1, 2, 3, 17, 100, 700))))
+        if page.locator("#knob-batch").is_enabled():
+            page.fill("#knob-batch", str(chance.choice((1, 2, 3, 17, 100, 700))))
         if page.locator("#knob-size").is_enabled():
             size = page.locator("#knob-size").evaluate(
                 "(field, share) => field.stepUp(Math.trunc(share * (field.max - field.min) / field.step))"

@@ -128,7 +128,14 @@ def test_another_update_is_not_solved_again_and_is_as_if_it_were():
         assert position.lattice == alone.lattice
         assert position.kernels == alone.kernels, knobs.key(position.workload)
     optimizers = {knobs.key(position.workload)[1] for position in turned.positions}
-    assert {"", "sgd", "sgd momentum 0.9", "adam", "adamw weight_decay 0.01", "adam8bit"} <= optimizers
+    assert {
+        "",
+        "sgd",
+        "sgd momentum 0.9",
+        "adam",
+        "adamw weight_decay 0.01",
+        "adam8bit",
+    } <= optimizers
 
 
 def test_the_position_that_was_asked_for_is_first_and_there_once():

@@ -194,7 +194,7 @@ def test_a_probe_waits_for_runs_that_nobody_disturbs(monkeypatch):
             found = super().sample(work)
             return replace(found, seconds=1.0, waited_s=1.0) if self.runs <= 8 else found
 
-    monkeypatch.setattr(calibration, "SECONDS_A_PROBE", 0.0)
+    monkeypatch.setattr(calibration, "SECONDS_A_PROBE", {"cpu": 0.0})
     probe = calibration.Probe(name="some", run=torch.relu, shapes=((4,),))
     whole = Setting(dtype="float32", threads=1)
     with threads():

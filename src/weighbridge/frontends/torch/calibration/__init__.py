@@ -64,7 +64,8 @@ Progress = Callable[[int, int, str], None]
 FEWEST, MOST = 5, 24
 """Runs of a probe: at least, and at most as many as fit in its time."""
 
-SECONDS_A_PROBE = 0.04
+SECONDS_A_PROBE = {"cpu": 0.04, "mps": 0.04, "cuda": 0.01}
+"""How long a probe is timed in a setting, at least; the queue of a GPU is not disturbed by who else is there."""
 
 PATIENCE_S = 40.0
 """How long all probes together wait for runs that nobody disturbs."""
@@ -138,8 +139,7 @@ def calibrate(
     every = list(probes(share, GPU if gpu else PROCESSOR))
     spanning = {probe.name for probe in probes(share * SPANNING)}
     Random(len(every)).shuffle(every)
-    again = every[:: max(1, len(every) // CHECKED)]
-    total = len(every) + len(again) + 1
+    total = len(every) + CHECKED + 1
     with untouched(), torch.no_grad(), without_collector(), threads():
         tell(0, total, "the host")
         page_s = _page_s(watch)
@@ -161,10 +161,10 @@ def calibrate(
             if number == TRIED and not force:
                 check_undisturbed(bench.disturbed)
         apart = []
-        for number, probe in enumerate(again, 1 + len(every)):
+        timed = [probe for probe in every if probe.name in points]
+        for number, probe in enumerate(_spread(timed, CHECKED), 1 + len(every)):
             tell(number, total, f"again: {probe.name}")
-            if probe.name in points:
-                apart.append(abs(bench.seconds(probe, base) / points[probe.name].seconds - 1))
+            apart.append(abs(bench.seconds(probe, base) / points[probe.name].seconds - 1))
     tell(total, total, "")
     calibration = Calibration(
         conditions=conditions(device),
@@ -179,6 +179,11 @@ def calibrate(
         check_undisturbed(calibration.disturbed)
         check_repeatable(calibration.repeatability)
     return calibration
+
+
+def _spread(probes: Sequence[Probe], count: int) -> Sequence[Probe]:
+    """So many of them, from everywhere among them; all, where there are no more."""
+    return probes[:: -(-len(probes) // count)] if probes else ()
 
 
 def base_setting() -> Setting:
@@ -306,6 +311,7 @@ class _Bench:
     def __init__(self, watch: Stopwatch, page_s: float) -> None:
         self._watch = watch
         self._page_s = page_s
+        self._seconds_a_probe = SECONDS_A_PROBE[watch.name]
         self._slab = torch.rand(SLAB[watch.name], device=watch.name)
         self._runs = self._disturbed = 0
         self._patience_s = PATIENCE_S
@@ -350,7 +356,7 @@ class _Bench:
             found = self._watch.sample(next(turns))
             without_pages = max(found.seconds - found.pages * self._page_s, found.seconds / 10)
             samples.append(replace(found, seconds=without_pages))
-        self._patience_s -= max(time.monotonic() - began - SECONDS_A_PROBE, 0.0)
+        self._patience_s -= max(time.monotonic() - began - self._seconds_a_probe, 0.0)
         self._runs += len(samples)
         self._disturbed += sum(not sample.undisturbed for sample in samples)
         return typical(samples)
@@ -360,8 +366,8 @@ class _Bench:
         if len(samples) < FEWEST:
             return True
         undisturbed = sum(sample.undisturbed for sample in samples)
-        patient = undisturbed < FEWEST and seconds < SECONDS_A_PROBE + self._patience_s
-        return len(samples) < MOST and (seconds < SECONDS_A_PROBE or patient)
+        patient = undisturbed < FEWEST and seconds < self._seconds_a_probe + self._patience_s
+        return len(samples) < MOST and (seconds < self._seconds_a_probe or patient)
 
     def _operand(self, probe: Probe, place: int, *, dtype: torch.dtype) -> Tensor:
         shape, whole = probe.shapes[place], dict(probe.whole)

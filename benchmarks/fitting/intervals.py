@@ -50,6 +50,15 @@ def intervals(
     return found
 
 
+def crossed(ratios: Numbers, networks: Sequence[str]) -> tuple[float, float, float]:
+    """The ends that steps give, and the share of each fold's steps that lie between those of the other folds."""
+    inside = np.zeros(len(networks), dtype=bool)
+    for here, others in left_out(networks, np.ones(len(networks), dtype=bool)):
+        low, high = ends(ratios[others], [networks[place] for place in np.flatnonzero(others)])
+        inside[here] = (low <= ratios[here]) & (ratios[here] <= high)
+    return *ends(ratios, networks), float(inside.mean())
+
+
 def ends(ratios: Numbers, networks: Sequence[str]) -> tuple[float, float]:
     """The 5th and 95th percentiles of ratios.
 

@@ -23,6 +23,7 @@ from benchmarks.truth.tables import Sheet
 SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "cpu": cpu.sheet,
     "cuda": cuda.sheet,
+    "cuda-calibrated": cuda.calibrated,
     "here": here.sheet,
     "megatron": megatron.sheet,
     "published": published.sheet,
@@ -33,7 +34,7 @@ SHEETS: Mapping[str, Callable[[str], Sheet | None]] = {
     "timm": timm.sheet,
 }
 
-TIMES = frozenset({"compiled", "cuda", "here", "neusight", "timm", "unseen"})
+TIMES = frozenset({"compiled", "cuda", "cuda-calibrated", "here", "neusight", "timm", "unseen"})
 """Comparisons of times; the others are of memory."""
 
 

@@ -17,11 +17,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from benchmarks.fitting.intervals import ends, left_out
 from benchmarks.truth.here_cases import HereCase, here_cases
+from benchmarks.truth.spread import interval
 from benchmarks.truth.tables import Errors, Sheet, percent
 from weighbridge.analyses.time.execution import launches
 from weighbridge.analyses.time.step import StepTime, step_time
@@ -29,7 +28,7 @@ from weighbridge.calibration import Calibration, path, read
 from weighbridge.frontends.torch import trace
 from weighbridge.frontends.torch.running import run
 from weighbridge.frontends.torch.stopwatch import typical
-from weighbridge.machine import HIGH, LOW, measured_clock
+from weighbridge.machine import SPREAD, measured_clock
 from weighbridge.program import Program
 
 KEPT = Path("build/truth/here.jsonl")
@@ -174,18 +173,8 @@ def sheet(only: str = "", calibrated: Calibration | None = None) -> Sheet | None
 
 def _interval(rows: Sequence[Timed]) -> str:
     """The interval that these rows give, and how often one of other families holds a row."""
-    networks = [row.case.network.name for row in rows]
-    ratios = np.array([row.measured_s / row.predicted_s for row in rows])
-    inside = np.zeros(len(rows), dtype=bool)
-    for here, others in left_out(networks, np.ones(len(rows), dtype=bool)):
-        low, high = ends(ratios[others], [networks[place] for place in np.flatnonzero(others)])
-        inside[here] = (low <= ratios[here]) & (ratios[here] <= high)
-    low, high = ends(ratios, networks)
-    return (
-        f"The 90 % interval of these rows, each family counting once, is {low:.2f} to {high:.2f} times the prediction; a calibrated machine's "
-        f"is {LOW} to {HIGH}. Held out: of each fifth of the families, {percent(float(inside.mean()))} of the rows lie in the interval "
-        "of the other four."
-    )
+    ratios = [row.measured_s / row.predicted_s for row in rows]
+    return interval(ratios, [row.case.network.name for row in rows], SPREAD["cpu"])
 
 
 def _groups(rows: Sequence[Timed]) -> Mapping[str, list[Timed]]:

@@ -18,9 +18,10 @@ from .analyses.time.measured import Measured
 from .calibration import Calibration, Conditions, path, read
 from .devices import Device, Efficiencies, Efficiency, Rates, processor
 
-LOW, HIGH = 0.89, 1.51
-"""Between what a step takes, as multiples of its prediction, in nine cases of ten: of networks that were not calibrated with, each
-family counting once. An interval set by four fifths of the families held 89 % of the others (docs/truth/time-here.md)."""
+SPREAD = {"cpu": (0.89, 1.51), "cuda": (0.72, 2.48)}
+"""Between what a step takes on a calibrated processor or GPU, as multiples of its prediction, in nine cases of ten: of networks that
+were not calibrated with, each family counting once. Intervals set by four fifths of the families held 89 and 90 % of the others
+(docs/truth/time-here.md, docs/truth/time-cuda-calibrated.md)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,14 +98,15 @@ def measured_clock(
     measured = Measured(calibration).at(threads(calibration.base.threads))
     overheads = calibration.overheads
     default = Efficiency(compute=1.0, bandwidth=1.0, launch_s=0.0)
+    low, high = SPREAD.get(calibration.conditions.device, SPREAD["cuda"])
     return Clock(
         device=_rated(device or devices.here(), calibration, measured),
         tf32=tf32,
         efficiencies=Efficiencies(
             default=default,
             dispatch_s=overheads.forward_s,
-            low=LOW,
-            high=HIGH,
+            low=low,
+            high=high,
             basis=f"calibrated on {calibration.taken[:10]}, PyTorch {calibration.conditions.torch}",
             classes={(kind, "forward"): default for kind in measured.kinds},
         ),

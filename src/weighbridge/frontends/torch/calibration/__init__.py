@@ -12,6 +12,7 @@ import os
 import platform
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -140,7 +141,10 @@ def calibrate(
     spanning = {probe.name for probe in probes(share * SPANNING)}
     Random(len(every)).shuffle(every)
     total = len(every) + CHECKED + 1
-    with untouched(), torch.no_grad(), without_collector(), threads():
+    with untouched(), torch.no_grad(), without_collector(), threads(), warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="RNN module weights"
+        )  # they are taken as they are
         tell(0, total, "the host")
         page_s = _page_s(watch)
         bench = _Bench(watch, page_s)

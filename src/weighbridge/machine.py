@@ -18,9 +18,9 @@ from .analyses.time.measured import Measured
 from .calibration import Calibration, Conditions, path, read
 from .devices import Device, Efficiencies, Efficiency, Rates, processor
 
-SPREAD = {"cpu": (0.89, 1.51), "cuda": (0.72, 2.48)}
+SPREAD = {"cpu": (0.82, 1.33), "cuda": (0.72, 2.48)}
 """Between what a step takes on a calibrated processor or GPU, as multiples of its prediction, in nine cases of ten: of networks that
-were not calibrated with, each family counting once. Intervals set by four fifths of the families held 89 and 90 % of the others
+were not calibrated with, each family counting once. Intervals set by four fifths of the families held 91 and 90 % of the others
 (docs/truth/time-here.md, docs/truth/time-cuda-calibrated.md)."""
 
 

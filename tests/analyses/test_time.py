@@ -150,6 +150,21 @@ def test_a_slow_host_makes_a_gpu_wait_and_adds_up_on_a_cpu():
     assert on_cpu.seconds.value == pytest.approx(1e-3 + 7.2e-9)
 
 
+def test_a_host_that_nobody_knows_may_be_a_slow_one():
+    # two operators, each handed out in 7 us by a usual host and in 20 us by a slow one; their kernels take nanoseconds
+    usual = replace(PERFECT, dispatch_s=7e-6)
+    waiting = weigh("(Input)(3)->(FC)6->(ReLU)", batch=2, backend="cuda").program
+    seconds = step_time(waiting, clock(efficiencies=usual)).seconds
+    assert (seconds.value, seconds.high) == pytest.approx((14e-6, 40e-6))
+    # x 2^16 x 3, w 18, b 6 and y 2^16 x 6 numbers, and y read and written, 22 numbers of 4 bytes a row and some: 0.6 ms, which hide it
+    busy = weigh("(Input)(3)->(FC)6->(ReLU)", batch=2**16, backend="cuda").program
+    seconds = step_time(busy, clock(efficiencies=usual)).seconds
+    assert seconds.high == pytest.approx(1.2 * seconds.value)
+    # a processor is its own host
+    on_cpu = step_time(waiting, clock(replace(CARD, kind="cpu"), usual)).seconds
+    assert on_cpu.high == pytest.approx(1.2 * on_cpu.value)
+
+
 def test_layers_share_what_the_host_takes_as_well():
     # two operators, the second of which moves half as much: x 6, w 18, b 6, y 12 numbers are 168 bytes, 16.8 ns;
     # the activation reads and writes 12, 96 bytes, 9.6 ns

@@ -53,7 +53,7 @@ class Course:
 
     def estimate(self, point: Point) -> Estimate:
         """The point's time and between what it lies."""
-        return self.reference.seconds * (point.seconds / self.reference.seconds.value)
+        return self.reference.estimate(point.seconds)
 
     @property
     def fitting(self) -> tuple[Point, ...]:

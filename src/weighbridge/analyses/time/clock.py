@@ -9,7 +9,7 @@ again (`rows`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal
@@ -20,7 +20,7 @@ from ...errors import UsageError
 from ...ops.kernel import CONTRACTIONS, Kernel
 from ...program import Phase, Program
 from ...units import plural, unit
-from ...workload import Workload
+from ...workload import Mode, Workload
 from .execution import Launch, dispatches
 from .measured import Measured, Parts
 from .pace import Caches, Pace, Products, together
@@ -41,6 +41,11 @@ IN_TILES = frozenset({"convolution 1x1", "convolution", "convolution stem"})
 
 WAIT_S = 0.25e-6
 """What a thread waits for memory, and for its address. Taken from EfficientFormerV2 on an RTX 4090."""
+
+
+SLOW_HOST_S: Mapping[Mode, float] = {"inference": 20e-6, "training": 50e-6}
+"""A slow host's time for an operator of an eager program: that of the virtual machines whose H100 and H200 were measured
+(docs/truth/time-cuda.md). No card tells which host a GPU is in, and steps that wait for it may take as long as there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +165,12 @@ class Clock:
         if self.measured is not None:
             return self.measured.host_s(program, launched)
         return dispatches(program, launched) * self.efficiencies.dispatch_s
+
+    def slow_host_s(self, mode: Mode) -> float:
+        """The host's time for an operator that a step may take on a slow host; 0 where the host is known or has nothing to do."""
+        if self.on_host or self.measured is not None or not self.efficiencies.dispatch_s:
+            return 0.0
+        return max(SLOW_HOST_S[mode], self.efficiencies.dispatch_s)
 
     def _products(self, kernel: Kernel) -> Products | None:
         """How the device makes products of the kernel's sort; None for other kernels, and where nobody knows."""

@@ -92,19 +92,36 @@ class StepTime:
     @cached_property
     def seconds(self) -> Estimate:
         """The time of the step."""
-        value = (
-            self.device_s + self.dispatch_s if self.on_host else max(self.device_s, self.dispatch_s)
+        device_s, host_s = self.device_s, self.dispatch_s
+        return self.estimate(device_s + host_s if self.on_host else max(device_s, host_s))
+
+    def estimate(self, seconds: float) -> Estimate:
+        """Between what such a step lies that takes so long, with as much of everything relative to its time."""
+        low, high = self._interval
+        return Estimate(
+            value=seconds,
+            low=seconds * low,
+            high=max(seconds * high, self._slow_host_s),
+            basis=self.clock.efficiencies.basis,
         )
-        found = self.clock.efficiencies
+
+    @property
+    def _slow_host_s(self) -> float:
+        """What handing out the operators takes on a slow host, where nobody knows the host."""
+        slow = self.clock.slow_host_s(self.program.workload.mode)
+        return slow and self.dispatch_s / self.clock.efficiencies.dispatch_s * slow
+
+    @cached_property
+    def _interval(self) -> tuple[float, float]:
+        """The ends of the interval, in parts of the time."""
         borrowed = sum(
             timed.time.seconds for timed in self.kernels if self._share(timed.time.kernel).borrowed
         )
-        low, high = found.interval(
+        return self.clock.efficiencies.interval(
             sort_of(self.program.workload),
             borrowed=borrowed / self.device_s if self.device_s else 0.0,
             extrapolating=self._outside_s > SOME * self.device_s,
         )
-        return Estimate(value=value, low=value * low, high=value * high, basis=found.basis)
 
     @property
     def samples_per_s(self) -> float:

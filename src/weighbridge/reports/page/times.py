@@ -69,6 +69,7 @@ class Sorts:
             "peaks": [[dtype, rate] for dtype, rate in peaks(device).items()],
             "on_host": clock.on_host,
             "dispatch_s": known.dispatch_s,
+            "slow_host_s": {mode: clock.slow_host_s(mode) for mode in get_args(Mode)},
             "overlap": None if isinf(known.overlap) else known.overlap,
             "caches": asdict(clock.caches),
             "basis": known.basis,

@@ -76,6 +76,7 @@ import { at } from "./record.js";
  * @property {[string, number][]} peaks by dtype, highest first
  * @property {boolean} on_host
  * @property {number} dispatch_s
+ * @property {Record<string, number>} slow_host_s by mode: the same, of a slow host; 0 where the host is known
  * @property {number|null} overlap null where the longer hides the other
  * @property {{last_bytes: number, gain: number, within: number, beyond_bytes_per_s: number|null}} caches
  * @property {string} basis
@@ -173,7 +174,8 @@ export function stepTime(growth, point, clock, shared, mode) {
   const much = [...outside.values()].reduce((sum, each) => sum + each, 0) > shared.some * device;
   const [none, all] = clock.intervals[mode][Number(much)];
   const share = device ? borrowed / device : 0;
-  const [low, high] = none.map((end, place) => seconds * (end + share * (all[place] - end)));
+  const [low, usual] = none.map((end, place) => seconds * (end + share * (all[place] - end)));
+  const high = Math.max(usual, growth.dispatches * clock.slow_host_s[mode]);
   const sizes = (/** @type {string} */ name) => name.startsWith(shared.smaller) || name.startsWith(shared.larger);
   return {
     clock, kernels, times, herd, ops, seconds, low, high, device_s: device, dispatch_s: dispatch, waits,

@@ -38,6 +38,11 @@ _numbers_of = attrgetter(*NUMBERS)
 _sizes_of = attrgetter(*SIZES)
 
 
+SHORT = 16
+"""Over shorter sequences attention may have less other arithmetic than its sums of n products save (one addition each), which a
+kernel counts as none, and no polynomial does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Herd:
     """The kernels of a step that are the same at every batch.
@@ -172,8 +177,9 @@ def _over_sizes(
 
 def _spans(lattice: Lattice) -> Iterator[tuple[int, int]]:
     """From and to how many steps: all; all but the smallest size, whose tensors lie in several orders at once; and none
-    below a sixteenth of the own one, where there may be less of something than of what is taken off it."""
-    down = (lattice.own - lattice.own // 16) // abs(lattice.stride)
+    below a sixteenth of the own one or `SHORT`, where there may be less of something than of what is taken off it."""
+    shortest = min(max(lattice.own // 16, SHORT), lattice.own)
+    down = (lattice.own - shortest) // abs(lattice.stride)
     if lattice.stride > 0:
         yield from ((least, lattice.most) for least in (lattice.least, lattice.least + 1, -down))
     else:

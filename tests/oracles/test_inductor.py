@@ -126,6 +126,35 @@ def test_chains_of_a_convolutional_and_of_a_transformers_block():
     assert ours(tokens, 1, 20, 64) == inductor(tokens, 1, 20, 64)
 
 
+class Beside(nn.Module):
+    """A window and something pointwise of the same image, one before the other."""
+
+    def __init__(self, window_first):
+        super().__init__()
+        self.window_first = window_first
+
+    def forward(self, x):
+        if self.window_first:
+            return nn.functional.max_pool2d(x, 3, 1, 1), x.relu()
+        return x.relu(), nn.functional.max_pool2d(x, 3, 1, 1)
+
+
+class Fan(nn.Module):
+    """More results of one tensor than a kernel holds."""
+
+    def forward(self, x):
+        return tuple(x.relu() + number for number in range(70))
+
+
+def test_loops_over_what_several_read():
+    for model, *shape in (
+        (Beside(True), 2, 8, 16, 16),
+        (Beside(False), 2, 8, 16, 16),
+        (Fan(), 4, 8),
+    ):
+        assert ours(model, *shape) == inductor(model, *shape)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 def test_whole_networks(name):

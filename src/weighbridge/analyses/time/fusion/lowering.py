@@ -453,11 +453,11 @@ def _reduced(op: Op) -> tuple[int, ...]:
 
 
 def _rows(op: Op) -> int:
-    """Rows of a normalisation or a softmax: of its statistics, or of its last axis where it hands none on."""
+    """Rows of a normalisation or a softmax: of its statistics, or what is left of its axes where it hands none on."""
     x = op.inputs[0]
     if len(op.outputs) > 1:
         return max(op.outputs[1].elements, 1)
-    return max(x.elements // max(x.shape[-1] if x.shape else 1, 1), 1)
+    return max(x.elements // max(product(x.shape[axis] for axis in _reduced(op)), 1), 1)
 
 
 @dataclass(slots=True)

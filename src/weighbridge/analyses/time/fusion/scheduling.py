@@ -56,7 +56,7 @@ class Schedule:
         node = self.nodes[index]
         shared: dict[int, int] = defaultdict(int)
         for buffer, size in node.reads.items():
-            if buffer in node.elsewhere or size < self.sizes[buffer]:
+            if size < self.sizes[buffer]:
                 continue
             near = [
                 other

@@ -15,6 +15,7 @@ import weighbridge
 from weighbridge.builder import Builder
 from weighbridge.layers import linear
 from weighbridge.reports import page
+from weighbridge.reports.page.packing import climbs
 from weighbridge.workload import Workload
 
 
@@ -110,6 +111,11 @@ def test_a_position_is_the_contract_and_the_storages(made):
     assert len(position["ops"]["name"]) == position["ops"]["phase"].count(0) + position["ops"][
         "phase"
     ].count(1) + position["ops"]["phase"].count(2)
+
+
+def test_what_counts_on_is_kept_by_its_steps():
+    assert climbs([3, 4, 4, -2, 7]) == [3, 1, 0, -6, 9]
+    assert climbs([0, (2, 5), 6]) == [0, [2, 3], 1]
 
 
 def test_what_the_allocator_is_told_is_left_to_the_command():

@@ -26,7 +26,7 @@ from ..formulas import Written
 from ..memory import NAMES
 from ..screen import COUNTS, provenance
 from . import graph
-from .packing import growing, packed
+from .packing import climbs, growing, packed
 from .times import Sorts
 
 NEVER = -2
@@ -158,12 +158,12 @@ def _position(position: Position, texts: Texts, sorts: Sorts) -> dict[str, Json]
         "figures": growing(position.figures),
         "lives": {
             "bytes": growing(position.bytes),
-            "birth": [life.birth for life in lives],
-            "first": [NEVER if life.first is None else life.first for life in lives],
-            "death": [NEVER if life.death is None else life.death for life in lives],
+            "birth": climbs(life.birth for life in lives),
+            "first": climbs(NEVER if life.first is None else life.first for life in lives),
+            "death": climbs(NEVER if life.death is None else life.death for life in lives),
             "category": [categories[life.category] for life in lives],
-            "scope": [texts.place(life.scope) for life in lives],
-            "maker": [texts.place(life.maker) for life in lives],
+            "scope": climbs(texts.place(life.scope) for life in lives),
+            "maker": climbs(texts.place(life.maker) for life in lives),
             "held": [[place, of] for place, of in held.items()],
         },
         "ops": {

@@ -25,7 +25,7 @@ from ...ops.kernel import CONTRACTIONS, Kernel
 from ...workload import Mode, Workload
 from ..roofline import LOWEST_INTENSITY, SHOWN_SHARE
 from ..time import BEYOND, LIMITS, SHORT_LIMITS
-from .packing import growing
+from .packing import climbs, growing
 
 
 class Sorts:
@@ -50,7 +50,9 @@ class Sorts:
             "operands": [len(herd.operands.zero) for herd in growth.herds],
             "numbers": growing(numbers),
             "herd": [herd for herd, _ in growth.launched],
-            "ops": [places[0] if len(places) == 1 else [*places] for _, places in growth.launched],
+            "ops": climbs(
+                places[0] if len(places) == 1 else places for _, places in growth.launched
+            ),
             "dispatches": growth.dispatches,
             "uncounted": growth.uncounted,
         }

@@ -115,7 +115,9 @@ export async function unpack(packed) {
 export async function unpackPosition(packed) {
   const position = await unpack(packed);
   const { lives } = position;
+  for (const column of ["birth", "first", "death", "scope", "maker"]) lives[column] = climbed(lives[column]);
   for (const column of ["birth", "first", "death", "category"]) lives[column] = Int32Array.from(lives[column]);
+  for (const each of position.kernels) each.ops = climbed(each.ops);
   const kernels = position.kernels.map((/** @type {import("./clock.js").Growth} */ each) => each.numbers);
   for (const growing of [position.figures, lives.bytes, ...kernels]) {
     growing.of = Int32Array.from(growing.of);
@@ -123,6 +125,16 @@ export async function unpackPosition(packed) {
     for (const term of growing.terms) term[2] = Float64Array.from(term[2]);
   }
   return position;
+}
+
+/**
+ * Numbers of which each is kept less the one before it, groups of them too (`packing.py`).
+ * @param {(number|number[])[]} climbs
+ * @returns {(number|number[])[]}
+ */
+function climbed(climbs) {
+  let height = 0;
+  return climbs.map((each) => (Array.isArray(each) ? each.map((step) => (height += step)) : (height += each)));
 }
 
 /**

@@ -255,3 +255,26 @@ def test_a_traced_network_is_turned_one_thing_at_a_time():
         assert sum(differing) == 1, other
     assert ("float32", "", "none") in others
     assert ("amp-bf16", asked[1], "none") in others
+
+
+def test_flash_rounds_lengths_up_and_sizes_lie_as_far_apart():
+    torch = pytest.importorskip("torch")
+
+    class Attends(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words = torch.nn.Embedding(10, 64)
+
+        def forward(self, tokens):
+            x = self.words(tokens).view(*tokens.shape, 2, 32).transpose(1, 2)
+            return torch.nn.functional.scaled_dot_product_attention(x, x, x).sum(2)
+
+    program, build = of(
+        Attends(), "256:int64", train="sgd", batch=2, precision="bf16", backend="cuda"
+    )
+    found = knobs.position(build, program.workload)
+    assert found.lattice is not None
+    assert found.lattice.stride == 128
+    # sums of the queries' gradients: 2 x 2 heads, 3 x 128 rows, 32 wide and one more, 4 bytes each
+    scratch = [life.category for life in found.lifetimes].index("workspace")
+    assert found.bytes.at(2, 1)[scratch] == 2 * 2 * 384 * 33 * 4

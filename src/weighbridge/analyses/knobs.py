@@ -356,11 +356,13 @@ class _Solver:
             return None, None, "its input is neither a square image nor sequences of one length"
         if like is not None and like.lattice is None:
             return None, None, like.one_size
-        tried = tuple(strides(self._asked.program, size))
+        tried = list(strides(self._asked.program, size))
         if like is not None and like.lattice is not None:
-            tried = tuple(dict.fromkeys((like.lattice.stride, *tried)))
-        why: list[str] = []
+            tried.sort(key=like.lattice.stride.__ne__)
+        refused: dict[int, str] = {}
         for stride in tried:
+            if any(coarser % stride == 0 and coarser * stride > 0 for coarser in refused):
+                continue  # it has those sizes too
             for lattice in lattices(size, stride):
                 try:
                     found = solved_over_sizes(
@@ -371,8 +373,8 @@ class _Solver:
                     )
                     return found, lattice, None
                 except WeighError as error:
-                    why.append(error.message)
-        return None, None, why[0]
+                    refused.setdefault(stride, error.message)
+        return None, None, next(iter(refused.values()))
 
     def _from_smaller(self, found: Growing, smallest: int, lattice: Lattice) -> Lattice:
         """The lattice from its smallest size at which the polynomials hold."""

@@ -63,11 +63,11 @@ def _resized(spec: InputSpec, size: int) -> InputSpec:
 def strides(program: Program, size: Size) -> Iterator[int]:
     """How far apart the sizes may lie on which everything grows evenly, the likeliest first.
 
-    Convolutions and pools leave out what does not fill a stride; kernels of attention round lengths up to 32. Where a
-    network holds a place for each position, there are only smaller sizes.
+    Convolutions and pools leave out what does not fill a stride; kernels of attention round lengths up to 32, and in
+    half precision to 128. Where a network holds a place for each position, there are only smaller sizes.
     """
     if size.what == "sequence length":
-        yield from (1, -1, 32, -32)
+        yield from (1, 32, 128, -1, -32, -128)
         return
     stride = _stride(program, size.own)
     yield stride

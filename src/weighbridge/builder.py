@@ -268,7 +268,15 @@ class Builder:
         if self._idle:
             return tuple(outputs)
         self._ops.append(
-            replace(draft, name=f"{kind}_" if in_place else kind, outputs=tuple(outputs))
+            Op(
+                kind=kind,
+                name=f"{kind}_" if in_place else kind,
+                scope=self._scope,
+                phase=self._phase,
+                inputs=inputs,
+                outputs=tuple(outputs),
+                attributes=attributes,
+            )
         )
         return tuple(outputs)
 
@@ -428,6 +436,7 @@ class Builder:
                 outputs=tuple(final.get(tensor.id, tensor) for tensor in op.outputs),
             )
             if op.phase == "backward"
+            and any(tensor.id in final for tensor in (*op.inputs, *op.outputs))
             else op
             for op in self._ops
         ]

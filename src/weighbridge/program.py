@@ -112,6 +112,17 @@ class Op:
         """The attribute `key` as yes or no; no where it is absent."""
         return bool(self.attributes.get(key, False))
 
+    @property
+    def signature(self) -> object:
+        """All that a rule reads of it. Networks repeat themselves, and their layers need counting once."""
+        return (
+            self.kind,
+            tuple([(tensor.shape, tensor.dtype) for tensor in self.inputs]),
+            tuple([(tensor.shape, tensor.dtype) for tensor in self.outputs]),
+            tuple([made.storage == read.storage for made in self.outputs for read in self.inputs]),
+            tuple(self.attributes.items()),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Module:

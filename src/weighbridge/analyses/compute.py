@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..ops import Cost, rule_of
-from ..program import PHASES, Op, Phase, Program
+from ..program import PHASES, Phase, Program
 
 Convention = Literal["macs", "lecture", "exact", "paper"]
 CONVENTIONS: Mapping[Convention, str] = {
@@ -76,22 +76,12 @@ def op_costs(program: Program) -> tuple[Cost | None, ...]:
     known: dict[object, Cost | None] = {}
     costs = []
     for op in program.ops:
-        key = _signature(op)
+        key = op.signature
         if key not in known:
             rule = rule_of(op.kind)
             known[key] = None if rule is None else rule.cost(op)
         costs.append(known[key])
     return tuple(costs)
-
-
-def _signature(op: Op) -> object:
-    """What a cost depends on: networks repeat themselves, and their layers need counting once."""
-    return (
-        op.kind,
-        tuple((tensor.shape, tensor.dtype) for tensor in op.inputs),
-        tuple((tensor.shape, tensor.dtype) for tensor in op.outputs),
-        tuple(op.attributes.items()),
-    )
 
 
 def compute(program: Program, costs: Iterable[Cost | None] | None = None) -> Compute:

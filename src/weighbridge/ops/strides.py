@@ -8,12 +8,17 @@ of one element lie anywhere, and count for nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from ..dims import Shape, product
 
 Strides = tuple[int, ...]
 
+_remembered = lru_cache(maxsize=1 << 14)
+"""A network has a few hundred shapes and asks after them ten thousand times."""
 
+
+@_remembered
 def in_order(shape: Shape) -> Strides:
     """Those of a dense tensor whose last axis is walked first: (2, 3, 4) has (12, 4, 1)."""
     strides = [1] * len(shape)
@@ -35,6 +40,7 @@ def lie_alike(shape: Shape, one: Strides, other: Strides) -> bool:
     return all(size == 1 or a == b for size, a, b in zip(shape, one, other, strict=True))
 
 
+@_remembered
 def are_channels_last(shape: Shape, strides: Strides) -> bool:
     """Whether PyTorch takes an image's channels to be last (`is_channels_last_strides_2d` in c10/core/MemoryFormat.h).
 
@@ -62,6 +68,7 @@ def dense(shape: Shape, strides: Strides) -> bool:
     return True
 
 
+@_remembered
 def made_dense(shape: Shape, strides: Strides) -> Strides:
     """A dense tensor's whose axes are walked in the same order."""
     found = [0] * len(shape)
@@ -72,6 +79,7 @@ def made_dense(shape: Shape, strides: Strides) -> Strides:
     return tuple(found)
 
 
+@_remembered
 def elements_read(shape: Shape, strides: Strides) -> int:
     """How many elements there are in memory: an axis that was stretched over (stride 0) has one."""
     return product(

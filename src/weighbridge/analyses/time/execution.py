@@ -66,18 +66,28 @@ def launches(program: Program, phase: Phase | None = None) -> Iterator[Launch]:
                 yield Launch(kernel=group.kernel, ops=group.ops)
         return
     turning = program.workload.backend == "cuda"
+    known: dict[object, tuple[_Run, ...]] = {}
     for op, given in laid_out(program):
-        if phase in (None, op.phase):
-            yield from _eager(op, given, turning=turning)
+        if phase not in (None, op.phase):
+            continue
+        key = (op.signature, given)
+        if key not in known:
+            known[key] = tuple(_eager(op, given, turning=turning))
+        for kernel, operands in known[key]:
+            yield Launch(kernel=kernel, ops=(op,), operands_bytes=operands)
 
 
-def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Launch]:
+_Run = tuple[Kernel, tuple[int, ...]]
+"""A kernel, and the bytes of what it reads and writes, one by one."""
+
+
+def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[_Run]:
     """The kernels of an operator whose operands lie so; `turning` says that matrix units take channels last."""
     rule = rule_of(op.kind)
     if rule is None or not rule.moves(op, given):
         return
     for tensor in rule.copied(op, given):
-        yield _turned(op, "strided copy", tensor.dtype, tensor.bytes)
+        yield _turned("strided copy", tensor.dtype, tensor.bytes)
     twice = sum(map(_read_twice, op.inputs, given))
     operands = tuple(tensor.bytes for tensor in (*op.inputs, *op.outputs))
     largest = max(operands, default=0)
@@ -92,7 +102,7 @@ def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Lau
             turned = kernel.image_bytes if kernel.kind in TURNED else 0
             copied = kernel.padded_bytes if last else turned
             if copied:
-                yield _turned(op, "transposition", kernel.dtype, copied)
+                yield _turned("transposition", kernel.dtype, copied)
         found = replace(
             kernel,
             read_bytes=max(kernel.read_bytes - twice, 0),
@@ -100,13 +110,13 @@ def _eager(op: Op, given: tuple[Strides, ...], *, turning: bool) -> Iterator[Lau
             largest_bytes=largest,
             waits=0 if last else kernel.waits,
         )
-        yield Launch(kernel=found, ops=(op,), operands_bytes=operands)
+        yield found, operands
 
 
-def _turned(op: Op, kind: KernelClass, dtype: str, size: int) -> Launch:
+def _turned(kind: KernelClass, dtype: str, size: int) -> _Run:
     """So many bytes read in one order and written in another."""
     kernel = Kernel(kind=kind, dtype=dtype, read_bytes=size, write_bytes=size, largest_bytes=size)
-    return Launch(kernel=kernel, ops=(op,), operands_bytes=(size,))
+    return kernel, (size,)
 
 
 def _read_twice(tensor: Tensor, strides: Strides) -> int:

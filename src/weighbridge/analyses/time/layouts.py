@@ -28,7 +28,7 @@ def laid_out(program: Program) -> Iterator[tuple[Op, tuple[Strides, ...]]]:
         for tensor in (*program.parameters, *program.buffers, *program.inputs)
     }
     for op in program.ops:
-        given = tuple(found.setdefault(t.id, in_order(t.shape)) for t in op.inputs)
+        given = tuple([found.get(t.id) or in_order(t.shape) for t in op.inputs])
         yield op, given
         rule = rule_of(op.kind)
         if rule is not None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.truth import networks as own
+from benchmarks.truth.libraries import of_torchvision, of_transformers
 
 Loss = Literal["cross-entropy", "mean", "own"]
 
@@ -87,18 +88,10 @@ class Case:
 def _torchvision(
     name: str, batch: int, side: int, optimizer: Rule = SGD, *, family: str = "CNN", **more: Any
 ) -> Case:
-    settings = more.pop("settings", {})
-
-    def build() -> nn.Module:
-        from torchvision import models
-
-        made: nn.Module = models.get_model(name, weights=None, **settings)
-        return made
-
     return Case(
         name=more.pop("called", name),
         family=family,
-        build=build,
+        build=of_torchvision(name, **more.pop("settings", {})),
         given={"x": Given(shape=(batch, 3, side, side))},
         optimizer=optimizer,
         **more,
@@ -116,14 +109,7 @@ def _transformers(
 ) -> Case:
     """A network of transformers' from a configuration; `kind` is the class of the network."""
     encoder_decoder = more.pop("encoder_decoder", False)
-
-    def build() -> nn.Module:
-        import transformers
-
-        network = getattr(transformers, kind)
-        made: nn.Module = network(network.config_class(**configuration))
-        return made
-
+    build = of_transformers(kind, **configuration)
     high = configuration["vocab_size"]
     given = {"input_ids": Given(shape=(batch, length), high=high)}
     if encoder_decoder:

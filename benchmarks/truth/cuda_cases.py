@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
+from benchmarks.truth.libraries import Build, of_timm, of_torchvision, of_transformers, with_logits
 from weighbridge.frontends.torch.catching import Caught
 from weighbridge.workload import InputSpec, Optimizer, Workload
 
@@ -23,7 +23,7 @@ class Network:
 
     name: str
     kind: str
-    build: Callable[[], nn.Module]
+    build: Build
     shape: tuple[int, ...]
     words: int = 0
     large: bool = False  # built without data: weights are drawn on the device
@@ -71,69 +71,11 @@ class CudaCase:
         return Caught(model=model, workload=self.workload, network=self.network.name, examples=None)
 
 
-def _torchvision(name: str) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from torchvision.models import get_model
-
-        settings: dict[str, Any] = {}
-        if name in ("googlenet", "inception_v3"):
-            settings = {"init_weights": False, "aux_logits": False}
-        made: nn.Module = get_model(name, weights=None, **settings)
-        return made
-
-    return build
-
-
-def _timm(name: str) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from timm import create_model
-
-        made: nn.Module = create_model(name, pretrained=False)
-        return made
-
-    return build
-
-
-class _Logits(nn.Module):
-    """A network of transformers' as one that takes words and returns their logits."""
-
-    def __init__(self, inner: nn.Module, given: Mapping[str, object]) -> None:
-        super().__init__()
-        self.inner = inner
-        self.given = given
-
-    def forward(self, words: Tensor) -> Tensor:
-        logits: Tensor = self.inner(words, **self.given).logits
-        return logits.flatten(0, 1)
-
-
-class _Translating(nn.Module):
-    """An encoder and a decoder over the same words."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, words: Tensor) -> Tensor:
-        logits: Tensor = self.inner(
-            input_ids=words, decoder_input_ids=words, use_cache=False
-        ).logits
-        return logits.flatten(0, 1)
-
-
-def _transformers(kind: str, **configuration: Any) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        import transformers
-
-        network = getattr(transformers, kind)
-        settings = network.config_class(**configuration)
-        inner = network(settings)
-        if settings.is_encoder_decoder:
-            return _Translating(inner)
-        decodes = "ForCausalLM" in kind or "LMHead" in kind
-        return _Logits(inner, {"use_cache": False} if decodes else {})
-
-    return build
+def _words(kind: str, **configuration: Any) -> Build:
+    """A network of transformers' over words; what decodes keeps nothing for the next word."""
+    decodes = "ForCausalLM" in kind or "LMHead" in kind or "ForConditional" in kind
+    given = {"use_cache": False} if decodes else {}
+    return with_logits(of_transformers(kind, **configuration), **given)
 
 
 _LLAMA: Mapping[str, Any] = {
@@ -160,64 +102,64 @@ _T5_BASE: Mapping[str, Any] = {
     "d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12,
 }  # fmt: skip
 
-_IMAGES: tuple[tuple[str, str, Callable[[str], Callable[[], nn.Module]], int, str], ...] = (
-    ("resnet50", "CNN", _torchvision, 224,
+_IMAGES: tuple[tuple[str, str, Callable[[str], Build], int, str], ...] = (
+    ("resnet50", "CNN", of_torchvision, 224,
      "batch 1; batch 32; batch 256; tf32, batch 64; amp-bf16, batch 64; bf16, channels-last, batch 256;"
      " train sgd, batch 32; train sgd, batch 128; train adamw, amp-bf16, channels-last, batch 128;"
      " train sgd, channels-last, batch 64; train adamw, amp-fp16, batch 64; compiled, batch 64;"
      " train sgd, amp-bf16, channels-last, compiled, batch 128"),
-    ("resnet18", "CNN", _torchvision, 224, "batch 8; bf16, batch 256; train adamw, batch 64; train sgd, batch 4"),
-    ("vgg16", "CNN", _torchvision, 224, "batch 1; batch 64; train sgd, batch 32; train adamw, amp-bf16, batch 64"),
-    ("alexnet", "CNN", _torchvision, 224, "batch 128; train adamw, batch 128"),
-    ("densenet121", "CNN", _torchvision, 224, "batch 64; train sgd, batch 32; amp-bf16, channels-last, batch 128"),
-    ("googlenet", "CNN", _torchvision, 224, "batch 64; train sgd, batch 64"),
-    ("inception_v3", "CNN", _torchvision, 299, "batch 32; train sgd, amp-bf16, batch 64"),
-    ("mobilenet_v2", "depthwise CNN", _torchvision, 224, "batch 1; batch 128; bf16, channels-last, batch 128; train sgd, batch 64"),
-    ("mobilenet_v3_large", "depthwise CNN", _torchvision, 224, "batch 64; train adamw, amp-bf16, channels-last, batch 128"),
-    ("efficientnet_b0", "depthwise CNN", _torchvision, 224, "batch 64; train sgd, batch 64; amp-bf16, channels-last, batch 128"),
-    ("shufflenet_v2_x1_0", "depthwise CNN", _torchvision, 224, "batch 128; train sgd, batch 16"),
-    ("squeezenet1_1", "CNN", _torchvision, 224, "batch 128; train sgd, batch 128"),
-    ("resnext50_32x4d", "CNN", _torchvision, 224, "batch 64; train sgd, amp-bf16, channels-last, batch 64"),
-    ("regnet_y_8gf", "CNN", _torchvision, 224, "batch 64; train sgd, batch 64"),
-    ("convnext_tiny", "CNN", _torchvision, 224, "batch 64; train adamw, amp-bf16, batch 64; bf16, channels-last, batch 128"),
-    ("vit_b_16", "transformer", _torchvision, 224, "batch 1; batch 64; tf32, batch 64; train adamw, batch 32; amp-bf16, batch 64"),
-    ("swin_t", "transformer", _torchvision, 224, "batch 64; train adamw, amp-bf16, batch 64"),
-    ("vit_small_patch16_224", "transformer", _timm, 224,
+    ("resnet18", "CNN", of_torchvision, 224, "batch 8; bf16, batch 256; train adamw, batch 64; train sgd, batch 4"),
+    ("vgg16", "CNN", of_torchvision, 224, "batch 1; batch 64; train sgd, batch 32; train adamw, amp-bf16, batch 64"),
+    ("alexnet", "CNN", of_torchvision, 224, "batch 128; train adamw, batch 128"),
+    ("densenet121", "CNN", of_torchvision, 224, "batch 64; train sgd, batch 32; amp-bf16, channels-last, batch 128"),
+    ("googlenet", "CNN", of_torchvision, 224, "batch 64; train sgd, batch 64"),
+    ("inception_v3", "CNN", of_torchvision, 299, "batch 32; train sgd, amp-bf16, batch 64"),
+    ("mobilenet_v2", "depthwise CNN", of_torchvision, 224, "batch 1; batch 128; bf16, channels-last, batch 128; train sgd, batch 64"),
+    ("mobilenet_v3_large", "depthwise CNN", of_torchvision, 224, "batch 64; train adamw, amp-bf16, channels-last, batch 128"),
+    ("efficientnet_b0", "depthwise CNN", of_torchvision, 224, "batch 64; train sgd, batch 64; amp-bf16, channels-last, batch 128"),
+    ("shufflenet_v2_x1_0", "depthwise CNN", of_torchvision, 224, "batch 128; train sgd, batch 16"),
+    ("squeezenet1_1", "CNN", of_torchvision, 224, "batch 128; train sgd, batch 128"),
+    ("resnext50_32x4d", "CNN", of_torchvision, 224, "batch 64; train sgd, amp-bf16, channels-last, batch 64"),
+    ("regnet_y_8gf", "CNN", of_torchvision, 224, "batch 64; train sgd, batch 64"),
+    ("convnext_tiny", "CNN", of_torchvision, 224, "batch 64; train adamw, amp-bf16, batch 64; bf16, channels-last, batch 128"),
+    ("vit_b_16", "transformer", of_torchvision, 224, "batch 1; batch 64; tf32, batch 64; train adamw, batch 32; amp-bf16, batch 64"),
+    ("swin_t", "transformer", of_torchvision, 224, "batch 64; train adamw, amp-bf16, batch 64"),
+    ("vit_small_patch16_224", "transformer", of_timm, 224,
      "batch 128; bf16, batch 256; train adamw, amp-bf16, batch 128; train adamw fused, amp-bf16, batch 128; compiled, bf16, batch 128"),
-    ("vit_large_patch16_224", "transformer", _timm, 224, "batch 16; bf16, batch 64; train adamw, amp-bf16, batch 32"),
-    ("mixer_b16_224", "transformer", _timm, 224, "batch 64; tf32, batch 64; train sgd, amp-bf16, batch 64"),
-    ("beit_base_patch16_224", "transformer", _timm, 224, "batch 32; train adamw, bf16, batch 32"),
-    ("maxvit_tiny_tf_224", "transformer", _timm, 224, "batch 32; train adamw, amp-bf16, batch 32"),
-    ("poolformer_s24", "transformer", _timm, 224, "batch 64; train adamw, amp-bf16, batch 64"),
-    ("levit_256", "transformer", _timm, 224, "batch 128; train adamw, batch 128"),
-    ("convnext_base", "CNN", _timm, 224, "tf32, channels-last, batch 64; train adamw, amp-bf16, channels-last, batch 64"),
-    ("tf_efficientnetv2_s", "depthwise CNN", _timm, 300, "batch 32; train adamw, amp-bf16, channels-last, batch 64"),
-    ("hrnet_w18", "CNN", _timm, 224, "batch 64; train sgd, batch 16"),
-    ("cspdarknet53", "CNN", _timm, 256, "batch 64; amp-fp16, channels-last, batch 128"),
-    ("repvgg_b1", "CNN", _timm, 224, "batch 64; train sgd, amp-bf16, channels-last, batch 64"),
-    ("resmlp_24_224", "transformer", _timm, 224, "batch 64; train sgd, tf32, batch 32"),
-    ("mobilevit_s", "depthwise CNN", _timm, 256, "batch 64; train adamw, amp-bf16, batch 64"),
-    ("dm_nfnet_f0", "CNN", _timm, 256, "batch 32; train sgd, amp-bf16, batch 32"),
+    ("vit_large_patch16_224", "transformer", of_timm, 224, "batch 16; bf16, batch 64; train adamw, amp-bf16, batch 32"),
+    ("mixer_b16_224", "transformer", of_timm, 224, "batch 64; tf32, batch 64; train sgd, amp-bf16, batch 64"),
+    ("beit_base_patch16_224", "transformer", of_timm, 224, "batch 32; train adamw, bf16, batch 32"),
+    ("maxvit_tiny_tf_224", "transformer", of_timm, 224, "batch 32; train adamw, amp-bf16, batch 32"),
+    ("poolformer_s24", "transformer", of_timm, 224, "batch 64; train adamw, amp-bf16, batch 64"),
+    ("levit_256", "transformer", of_timm, 224, "batch 128; train adamw, batch 128"),
+    ("convnext_base", "CNN", of_timm, 224, "tf32, channels-last, batch 64; train adamw, amp-bf16, channels-last, batch 64"),
+    ("tf_efficientnetv2_s", "depthwise CNN", of_timm, 300, "batch 32; train adamw, amp-bf16, channels-last, batch 64"),
+    ("hrnet_w18", "CNN", of_timm, 224, "batch 64; train sgd, batch 16"),
+    ("cspdarknet53", "CNN", of_timm, 256, "batch 64; amp-fp16, channels-last, batch 128"),
+    ("repvgg_b1", "CNN", of_timm, 224, "batch 64; train sgd, amp-bf16, channels-last, batch 64"),
+    ("resmlp_24_224", "transformer", of_timm, 224, "batch 64; train sgd, tf32, batch 32"),
+    ("mobilevit_s", "depthwise CNN", of_timm, 256, "batch 64; train adamw, amp-bf16, batch 64"),
+    ("dm_nfnet_f0", "CNN", of_timm, 256, "batch 32; train sgd, amp-bf16, batch 32"),
 )  # fmt: skip
 
-_TEXTS: tuple[tuple[str, str, Callable[[], nn.Module], int, int, bool, str], ...] = (
-    ("gpt2", "decoder", _transformers("GPT2LMHeadModel"), 512, 50_257, False,
+_TEXTS: tuple[tuple[str, str, Build, int, int, bool, str], ...] = (
+    ("gpt2", "decoder", _words("GPT2LMHeadModel"), 512, 50_257, False,
      "batch 1; batch 8; bf16, batch 16; train adamw, batch 4; train adamw, amp-bf16, batch 8; train adamw, tf32, batch 4; compiled, bf16, batch 16"),
-    ("gpt2-medium", "decoder", _transformers("GPT2LMHeadModel", **_GPT2_MEDIUM), 1024, 50_257, False,
+    ("gpt2-medium", "decoder", _words("GPT2LMHeadModel", **_GPT2_MEDIUM), 1024, 50_257, False,
      "bf16, batch 4; train adamw, amp-bf16, batch 4"),
-    ("bert-base", "encoder", _transformers("BertForMaskedLM"), 128, 30_522, False,
+    ("bert-base", "encoder", _words("BertForMaskedLM"), 128, 30_522, False,
      "batch 1; batch 32; amp-bf16, batch 64; train adamw, batch 16; train adamw, amp-bf16, batch 64"),
-    ("bert-large", "encoder", _transformers("BertForMaskedLM", **_BERT_LARGE), 512, 30_522, False,
+    ("bert-large", "encoder", _words("BertForMaskedLM", **_BERT_LARGE), 512, 30_522, False,
      "tf32, batch 8; train adamw, bf16, batch 8"),
-    ("distilbert", "encoder", _transformers("DistilBertForMaskedLM"), 256, 30_522, False, "batch 16; train sgd, amp-fp16, batch 32"),
-    ("t5-base", "encoder-decoder", _transformers("T5ForConditionalGeneration", **_T5_BASE), 256, 32_128, False,
+    ("distilbert", "encoder", _words("DistilBertForMaskedLM"), 256, 30_522, False, "batch 16; train sgd, amp-fp16, batch 32"),
+    ("t5-base", "encoder-decoder", _words("T5ForConditionalGeneration", **_T5_BASE), 256, 32_128, False,
      "batch 8; train adamw, amp-bf16, batch 8"),
-    ("opt-125m", "decoder", _transformers("OPTForCausalLM"), 512, 50_272, False, "batch 4; train adamw, amp-bf16, batch 8"),
-    ("pythia-410m", "decoder", _transformers("GPTNeoXForCausalLM", **_PYTHIA), 512, 50_304, False, "bf16, batch 8; train adamw, bf16, batch 4"),
-    ("qwen2.5-0.5b", "decoder", _transformers("Qwen2ForCausalLM", **_QWEN), 512, 151_936, True, "bf16, batch 4; train adamw, amp-bf16, batch 4"),
-    ("llama-3.2-1b", "decoder", _transformers("LlamaForCausalLM", **_LLAMA), 1024, 128_256, True,
+    ("opt-125m", "decoder", _words("OPTForCausalLM"), 512, 50_272, False, "batch 4; train adamw, amp-bf16, batch 8"),
+    ("pythia-410m", "decoder", _words("GPTNeoXForCausalLM", **_PYTHIA), 512, 50_304, False, "bf16, batch 8; train adamw, bf16, batch 4"),
+    ("qwen2.5-0.5b", "decoder", _words("Qwen2ForCausalLM", **_QWEN), 512, 151_936, True, "bf16, batch 4; train adamw, amp-bf16, batch 4"),
+    ("llama-3.2-1b", "decoder", _words("LlamaForCausalLM", **_LLAMA), 1024, 128_256, True,
      "bf16, batch 1; bf16, batch 8; train adamw, bf16, batch 2; train sgd, amp-bf16, batch 1"),
-    ("llama-3-8b", "decoder", _transformers("LlamaForCausalLM", **_LLAMA_8B), 2048, 128_256, True, "bf16, batch 1; bf16, batch 4; train sgd, bf16, batch 1"),
+    ("llama-3-8b", "decoder", _words("LlamaForCausalLM", **_LLAMA_8B), 2048, 128_256, True, "bf16, batch 1; bf16, batch 4; train sgd, bf16, batch 1"),
 )  # fmt: skip
 
 

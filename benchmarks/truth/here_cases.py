@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.truth.libraries import Build, of_timm, of_torchvision, of_transformers, with_logits
 from weighbridge.frontends.torch.catching import Caught
 from weighbridge.frontends.torch.inputs import Examples
 from weighbridge.workload import InputSpec, Optimizer, Workload
@@ -20,7 +20,7 @@ class Network:
 
     name: str
     kind: str
-    build: Callable[[], nn.Module]
+    build: Build
     shape: tuple[int, ...]
     batches: tuple[int, int, int]
     words: int = 0  # of the vocabulary, where a sample is text
@@ -63,67 +63,6 @@ class HereCase:
             return None
         words = torch.randint(0, self.network.words, (self.batch, *self.network.shape))
         return (words,)
-
-
-def _torchvision(name: str) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from torchvision.models import get_model
-
-        settings: dict[str, Any] = {}
-        if name in ("googlenet", "inception_v3"):
-            settings = {"init_weights": False, "aux_logits": False}
-        made: nn.Module = get_model(name, weights=None, **settings)
-        return made
-
-    return build
-
-
-def _timm(name: str) -> Callable[[], nn.Module]:
-    def build() -> nn.Module:
-        from timm import create_model
-
-        made: nn.Module = create_model(name, pretrained=False)
-        return made
-
-    return build
-
-
-class _Logits(nn.Module):
-    """A network of transformers' as one that returns its logits."""
-
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, words: Tensor) -> Tensor:
-        logits: Tensor = self.inner(words, use_cache=False).logits
-        return logits.flatten(0, 1)
-
-
-class _Masked(nn.Module):
-    def __init__(self, inner: nn.Module) -> None:
-        super().__init__()
-        self.inner = inner
-
-    def forward(self, words: Tensor) -> Tensor:
-        logits: Tensor = self.inner(words).logits
-        return logits.flatten(0, 1)
-
-
-def _gpt() -> nn.Module:
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(n_layer=4, n_head=8, n_embd=256, vocab_size=8000, n_positions=128)
-    return _Logits(GPT2LMHeadModel(config))
-
-
-def _bert() -> nn.Module:
-    from transformers import BertConfig, BertForMaskedLM
-
-    config = BertConfig(
-        num_hidden_layers=4, num_attention_heads=8, hidden_size=256, intermediate_size=1024, vocab_size=8000,
-    )  # fmt: skip
-    return _Masked(BertForMaskedLM(config))
 
 
 class _Recurrent(nn.Module):
@@ -187,9 +126,21 @@ _OF_TIMM: tuple[tuple[str, str, tuple[int, int, int]], ...] = (
     ("dla34", "CNN", (1, 8, 4)),
     ("repvgg_a0", "CNN", (1, 8, 4)),
 )
-_TEXT: tuple[tuple[str, str, Callable[[], nn.Module], int, tuple[int, int, int]], ...] = (
-    ("gpt, 4 layers of 256", "transformer", _gpt, 128, (1, 8, 4)),
-    ("bert, 4 layers of 256", "transformer", _bert, 128, (1, 8, 4)),
+_GPT = with_logits(
+    of_transformers(
+        "GPT2LMHeadModel", n_layer=4, n_head=8, n_embd=256, vocab_size=8000, n_positions=128
+    ),
+    use_cache=False,
+)
+_BERT = with_logits(
+    of_transformers(
+        "BertForMaskedLM", num_hidden_layers=4, num_attention_heads=8, hidden_size=256,
+        intermediate_size=1024, vocab_size=8000,
+    )
+)  # fmt: skip
+_TEXT: tuple[tuple[str, str, Build, int, tuple[int, int, int]], ...] = (
+    ("gpt, 4 layers of 256", "transformer", _GPT, 128, (1, 8, 4)),
+    ("bert, 4 layers of 256", "transformer", _BERT, 128, (1, 8, 4)),
     ("lstm, 2 layers of 256", "recurrent", _Recurrent, 64, (1, 16, 8)),
     ("encoder, 4 layers of 384", "transformer", _Encoder, 128, (1, 16, 8)),
 )
@@ -200,17 +151,17 @@ def networks() -> Iterator[Network]:
     for kind, table in (("CNN", _CNNS), ("transformer", _ATTENDING)):
         for name, batches in table:
             yield Network(
-                name=name, kind=kind, build=_torchvision(name), shape=_IMAGE, batches=batches
+                name=name, kind=kind, build=of_torchvision(name), shape=_IMAGE, batches=batches
             )
     yield Network(
         name="inception_v3",
         kind="CNN",
-        build=_torchvision("inception_v3"),
+        build=of_torchvision("inception_v3"),
         shape=(3, 299, 299),
         batches=(1, 4, 2),
     )
     for name, kind, batches in _OF_TIMM:
-        yield Network(name=name, kind=kind, build=_timm(name), shape=_IMAGE, batches=batches)
+        yield Network(name=name, kind=kind, build=of_timm(name), shape=_IMAGE, batches=batches)
     for name, kind, build, length, batches in _TEXT:
         yield Network(
             name=name, kind=kind, build=build, shape=(length,), batches=batches, words=8000

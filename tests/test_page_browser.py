@@ -5,6 +5,8 @@ Screenshots are left under `build/screens`, for a person to look at.
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import random
@@ -236,6 +238,38 @@ def test_figures_are_taken_away(opened, form):
     assert download.value.suggested_filename == f"resnet18.{form}"
     assert "layer4" in content
     assert "513000" in content  # the classifier: 512 * 1000 and 1000 biases
+
+
+@pytest.mark.parametrize(
+    ("form", "heading", "a_second"), [("csv", "time (s)", 1), ("md", "time (ms)", 1000), ("tex", "time (ms)", 1000)]
+)  # fmt: skip
+def test_the_time_of_a_layer_is_taken_away_as_the_tree_has_it(opened, form, heading, a_second):
+    page = opened.page
+    page.click("#layers-unfold")
+    rows = page.locator("#layers-body tr:not([aria-expanded])").evaluate_all(
+        "all => all.map(row => [row.dataset.scope, row.querySelector('td.time').innerText])"
+    )
+    headings, *lines = taken(page, form)
+    seconds = {line[0]: float(line[-1]) / a_second for line in lines}
+    assert headings[-1] == heading
+    assert len(rows) > 50
+    for scope, said in rows:
+        assert said == (units.duration(seconds[scope]) if seconds[scope] else "0")
+    # the tree's first row is the sum of all, those of the loss and of the update among them
+    (device,) = opened.record()["devices"]
+    assert sum(seconds.values()) == pytest.approx(device["time"]["seconds"], rel=1e-3)
+    opened.turn(device="-1")
+    assert heading not in taken(page, form)[0]
+
+
+def taken(page, form):
+    """The cells of the table of layers that the page gives in a form, its headings first."""
+    text = page.evaluate(f"weighbridge.text('{form}')")
+    if form == "csv":
+        return list(csv.reader(io.StringIO(text)))
+    mark, end = {"md": (" | ", "| "), "tex": (" & ", r"\\ ")}[form]
+    rows = [line.strip(end).split(mark) for line in text.splitlines() if mark in line]
+    return [[cell.replace(r"\_", "_") for cell in row] for row in rows if row[-1] != "---:"]
 
 
 def test_the_size_is_a_knob(opened):

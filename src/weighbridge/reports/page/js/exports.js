@@ -5,15 +5,24 @@
 import { part } from "./elements.js";
 import { sizeOf } from "./record.js";
 import { copy, save } from "./saving.js";
+import { significant } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
 
 const HEADINGS = ["layer", "kind", "output", "params"];
 
-/** @param {Head} head @param {Reading} reading @returns {string[][]} */
-function rows(head, reading) {
-  const { layers, network } = reading.contract;
+/** What a column of time is called, and how seconds stand in it: in full as data, in three digits to be read. */
+const DATA = { heading: "time (s)", written: (/** @type {number} */ seconds) => String(seconds) };
+const READ = { heading: "time (ms)", written: (/** @type {number} */ seconds) => significant(1000 * seconds) };
+
+/**
+ * The layers, each with what it does itself; their time where it is known.
+ * @param {Head} head @param {Reading} reading @param {typeof DATA} time @returns {string[][]}
+ */
+function rows(head, reading, time) {
+  const { layers, network, devices } = reading.contract;
+  const seconds = devices?.[0].time?.by_layer;
   const lines = layers
     .filter((/** @type {any} */ layer) => layer.scope || layer.params || layer.operators)
     .map((/** @type {any} */ layer) => [
@@ -23,8 +32,9 @@ function rows(head, reading) {
       String(layer.params),
       String(layer.forward.operations),
       String(layer.backward.operations),
+      ...(seconds ? [time.written(seconds[layer.scope] ?? 0)] : []),
     ]);
-  return [[...HEADINGS, head.unit, `backward ${head.unit}`], ...lines];
+  return [[...HEADINGS, head.unit, `backward ${head.unit}`, ...(seconds ? [time.heading] : [])], ...lines];
 }
 
 /** @param {string} text */
@@ -40,16 +50,18 @@ function latexCell(text) {
 /** @type {Record<string, (head: Head, reading: Reading) => string>} */
 const FORMS = {
   json: (_head, reading) => `${JSON.stringify(reading.contract, null, 2)}\n`,
-  csv: (head, reading) => `${rows(head, reading).map((row) => row.map(csvCell).join(",")).join("\n")}\n`,
+  csv: (head, reading) => `${rows(head, reading, DATA).map((row) => row.map(csvCell).join(",")).join("\n")}\n`,
   md: (head, reading) => {
-    const [headings, ...lines] = rows(head, reading);
+    const [headings, ...lines] = rows(head, reading, READ);
     const rule = headings.map((_, place) => (place < 3 ? "---" : "---:"));
     const cells = [headings, rule, ...lines.map((row) => row.map((text) => text.replaceAll("|", "\\|")))];
     return `${cells.map((row) => `| ${row.join(" | ")} |`).join("\n")}\n`;
   },
   tex: (head, reading) => {
-    const [headings, ...lines] = rows(head, reading).map((row) => row.map(latexCell).join(" & "));
-    return `\\begin{tabular}{lllrrr}\n\\hline\n${headings} \\\\\n\\hline\n${lines.join(" \\\\\n")} \\\\\n\\hline\n\\end{tabular}\n`;
+    const cells = rows(head, reading, READ);
+    const [headings, ...lines] = cells.map((row) => row.map(latexCell).join(" & "));
+    const places = "lll".padEnd(cells[0].length, "r");
+    return `\\begin{tabular}{${places}}\n\\hline\n${headings} \\\\\n\\hline\n${lines.join(" \\\\\n")} \\\\\n\\hline\n\\end{tabular}\n`;
   },
 };
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from itertools import product as product_of
 
 import pytest
 
@@ -169,7 +170,7 @@ def changed(**changes: object) -> str:
     [
         ("{", r"not JSON"),
         ("[]", r"the file is \[\], not a table"),
-        (changed(schema=7), r"schema is 7, and this version reads 3"),
+        (changed(schema=7), r"schema is 7, and this version reads 4"),
         (changed(points=[]), r"points is no list with entries"),
         (changed(points=[3]), r"points, entry 1 is 3, not a table"),
         (changed(conditions=None), r"conditions is None, not a table"),
@@ -328,6 +329,19 @@ def test_the_steps_of_a_recurrent_network_are_calls():
     curve = Curve(points, Curve.fitted(points, [p.seconds for p in points]))
     between = point(128, 256)
     assert curve.parts(between.kernel).seconds == pytest.approx(between.seconds, rel=0.1)
+
+
+def test_what_a_recurrent_network_keeps_for_backward_takes_no_time_to_write():
+    kernels = []
+    for steps, rows, columns in product_of((4, 64), (1, 16), (128, 1024)):
+        gemm = Gemm(batch=steps, rows=rows, columns=columns, depth=columns // 2)
+        written = 4 * steps * rows * columns // 4  # the outputs: a quarter of the gates
+        kernels.append(Kernel(kind="recurrent", macs=gemm.macs, write_bytes=written, gemm=gemm))
+    points = [Point(operator="lstm", kernel=k, seconds=lawful(k)) for k in kernels]
+    curve = Curve(points, Curve.fitted(points, [point.seconds for point in points]))
+    for kernel in kernels:
+        training = replace(kernel, write_bytes=16 * kernel.write_bytes)
+        assert curve.parts(training).seconds == curve.parts(kernel).seconds
 
 
 def test_no_rate_is_negative():

@@ -27,7 +27,7 @@ from .errors import UsageError
 from .ops.kernel import CONTRACTIONS, KERNEL_CLASSES, PARTS, Gemm, Kernel
 from .program import Op
 
-SCHEMA = 3
+SCHEMA = 4
 AGAIN = "measure this machine again: weigh calibrate"
 
 TF32 = "tf32"

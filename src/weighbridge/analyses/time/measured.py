@@ -390,7 +390,7 @@ def _base(kernel: Kernel, rates: Sequence[float]) -> Parts:
 
 def _work(kernel: Kernel) -> tuple[float, ...]:
     """What a kernel takes time for: a call, arithmetic, bytes."""
-    read, write, gemm = kernel.read_bytes, kernel.write_bytes, kernel.gemm
+    (read, write), gemm = _moved(kernel), kernel.gemm
     weights = 0
     if kernel.image_bytes:
         weights = kernel.traffic_bytes - kernel.image_bytes
@@ -402,6 +402,12 @@ def _work(kernel: Kernel) -> tuple[float, ...]:
     # The steps of a recurrent network wait for one another, and each is a call.
     calls = gemm.batch if gemm is not None and kernel.kind == "recurrent" else 1
     return (calls, kernel.macs, kernel.operations, weights, read, write, *beyond, wide)
+
+
+def _moved(kernel: Kernel) -> tuple[int, int]:
+    """Bytes read and written. Of a recurrent network's steps they are as its arithmetic, but for what training keeps of
+    them, which takes no longer to write: its forward is timed without."""
+    return (0, 0) if kernel.kind == "recurrent" else (kernel.read_bytes, kernel.write_bytes)
 
 
 def _window(kernel: Kernel) -> int:
@@ -427,7 +433,7 @@ def _place(kernel: Kernel) -> tuple[float, ...]:
         log2(gemm.rows),
         log2(gemm.columns),
         log2(gemm.depth),
-        log2(kernel.traffic_bytes + 1),
+        log2(sum(_moved(kernel)) + 1),
         *(float(count % LANES > 0) for count in channels),
     )
 

@@ -295,14 +295,13 @@ def _recurrent(rng: Random, sizes: Sizes) -> Iterator[Probe]:
             break
     x, state, gates = (steps, batch, width), (1, batch, hidden), 4 * hidden
 
-    def forward(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> object:
-        return torch.lstm(x, (h, c), weights, True, 1, 0.0, False, False, False)
+    def forward(x: Tensor, h: Tensor, c: Tensor, *weights: Tensor) -> Tensor:
+        return torch.lstm(x, (h, c), weights, True, 1, 0.0, False, False, False)[0]
 
+    shapes = (x, state, state, (gates, width), (gates, hidden), (gates,), (gates,))
+    yield Probe(name=f"lstm {x} of {hidden}", run=forward, shapes=shapes, warm=3)
     yield Probe(
-        name=f"lstm {x} of {hidden}",
-        run=forward,
-        shapes=(x, state, state, (gates, width), (gates, hidden), (gates,), (gates,)),
-        warm=3,
+        name=f"lstm {x} of {hidden} backward", run=forward, shapes=shapes, warm=0, backward=True
     )
 
 

@@ -481,12 +481,42 @@ def test_a_notebook_shows_it_with_the_same_parts(browser, tmp_path):
     still.context.close()
 
 
-def test_without_its_program_the_page_says_what_it_must(browser, file):
-    context = browser.new_context(java_script_enabled=False)
+@pytest.mark.parametrize("width", [360, 1400])
+def test_without_its_program_the_page_says_what_it_must(browser, file, width):
+    context = browser.new_context(
+        java_script_enabled=False, viewport={"width": width, "height": 900}
+    )
     page = context.new_page()
     page.goto(file.as_uri())
+    report = weighbridge.weigh("resnet18", train="adamw", batch=8, on=DEVICE)
+    (time,) = report.times
     assert page.inner_text("#verdict").startswith("fits RTX 4090 (23.6 GiB)")
-    assert "11,689,512" in page.inner_text("#figures")
+    figures = page.locator("#figures b").all_inner_texts()
+    assert "11,689,512" in figures
+    assert units.memory(report.memory.peak_bytes) in figures
+    assert f"~{units.duration(time.seconds.value)}" in figures
+    assert "need JavaScript" in page.inner_text(".still")
     assert page.locator(".still tbody tr").count() > 5
-    assert page.locator("#knobs").is_hidden()
+    assert page.inner_text(".still tfoot").split("\t")[0] == "total"
+    for part in ("#knobs", "#graph", "#curve", "#export-csv"):
+        assert page.locator(part).is_hidden()
+    covered = page.locator("footer").bounding_box()["y"]
+    assert covered > page.locator(".still").bounding_box()["y"] + 100  # it stands below, not over
+    SCREENS.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=SCREENS / f"page-still-{width}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()
+
+
+def test_without_a_device_the_page_says_what_a_step_takes_of_memory(browser, tmp_path):
+    path = tmp_path / "report.html"
+    report = weighbridge.weigh("lenet5")
+    report.save(path)
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(path.as_uri())
+    said = page.inner_text("#verdict")
+    assert said.startswith(
+        f"peak {units.memory(report.memory.peak_bytes)} of tensors over a step; name a device"
+    )
     context.close()

@@ -44,7 +44,6 @@ def render(
 
     In a notebook, where nobody asked for a page and waits for it, nothing else is built that takes long.
     """
-    said = sentences(placed, times)
     settings = any(room.settings is not None for room in rooms)
     asked_for = _asked_for(weighing, network, notebook=notebook)
     formulas = _formulas(weighing, network, asked_for)
@@ -56,7 +55,7 @@ def render(
         devices=devices,
         clocks=tuple(map(_clock, devices)),
         placed=bool(rooms) and not settings,
-        said=said if settings else (),
+        said=sentences(placed, times) if settings else (),
         time=sentence(times[0], rooms[0].device) if times else "",
         advice=_advice(weighing, network, rooms, placed),
         formulas=formulas,
@@ -67,7 +66,9 @@ def render(
             network.program, weighing.program, convention=weighing.convention, asked=asked_for
         )
     found = record(weighing, turned, asked)
-    return page.render(weighing, found, verdicts=said, sheet=sheet, papers=_papers(weighing))
+    return page.render(
+        weighing, found, placed=placed, times=times, sheet=sheet, papers=_papers(weighing)
+    )
 
 
 def _papers(weighing: Weighing) -> tuple[Published, ...]:

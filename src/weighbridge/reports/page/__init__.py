@@ -14,12 +14,15 @@ from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib import resources
 
+from ...analyses.memory.largest import Placed
 from ...analyses.memory.resident import HELD, KERNELS
+from ...analyses.time.step import StepTime, Untimed
 from ...analyses.weighing import Json, Weighing
 from ...units import percent
 from .. import screen
 from ..layers import short_unit
-from ..sheet import Sheet, text
+from ..sheet import Sheet
+from . import still
 from .published import Published
 
 MODULES = (
@@ -40,26 +43,28 @@ def render(
     weighing: Weighing,
     record: Mapping[str, Json],
     *,
-    verdicts: Sequence[str],
+    placed: Sequence[Placed],
+    times: Sequence[StepTime | Untimed],
     sheet: Sheet,
     papers: Sequence[Published] = (),
 ) -> str:
-    """The page; `verdicts` and `sheet` are what it says before its program runs, and where none may.
+    """The page; `placed`, `times` and `sheet` are for what it says before its program runs, and where none may.
 
     `papers` are the published tables of the network's family.
     """
+    verdict, *below = still.verdict(weighing, placed, times) or ("",)
     return document(
         "page.html.j2",
         MODULES,
         record,
         network=weighing.program.network,
         origin=screen.title(weighing).partition("  ")[2],
-        verdict=verdicts[0] if verdicts else "",
-        below=verdicts[1:],
-        facts=screen.named_facts(weighing),
+        verdict=verdict,
+        answer=placed[0].resident.answer if placed else None,
+        below=below,
+        figures=tuple(still.figures(weighing, times)),
         remarks=screen.remarks(weighing)[1:],
-        headings=(sheet.subject, *(column.heading for column in sheet.columns)),
-        rows=[("\u2003" * row.indent + row.name, *map(text, row.cells)) for row in sheet.rows],
+        table=still.table(sheet),
         unit=short_unit(weighing),
         coverage=screen.coverage(weighing),
         band=BAND,

@@ -10,8 +10,6 @@ import { duration, durations, integer, memory, percent, unit } from "./units.js"
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
 
-const CLASSES = { fits: "good", "too close to call": "close", "does not fit": "bad" };
-
 /** @param {import("./resident.js").Interval} size */
 export function between(size) {
   return `~${memory(size.expected)}, between ${memory(size.low)} and ${memory(size.high)}`;
@@ -22,7 +20,7 @@ export function drawVerdict(head, reading) {
   const line = part("verdict");
   const { device, resident, largest } = reading;
   if (!device || !resident) {
-    line.className = "verdict";
+    delete line.dataset.answer;
     const peak = html("strong", {}, `peak ${memory(reading.contract.memory.peak_bytes ?? 0)} of tensors`);
     const asked = head.said.length && asAsked(head, reading);
     const hint = head.devices.length
@@ -34,7 +32,7 @@ export function drawVerdict(head, reading) {
   }
   const size = memory(device.capacity);
   const name = device.name.includes(size) ? device.name : `${device.name} (${size})`;
-  line.className = `verdict ${CLASSES[resident.answer]}`;
+  line.dataset.answer = resident.answer;
   const most = largest === null ? "" : largest < 1 ? "; no batch fits" : `; largest batch ${integer(largest)}`;
   line.replaceChildren(html("strong", {}, `${resident.answer} ${name}`), ` peak ${between(resident.total)}${most}`);
   part("verdict-below").replaceChildren(...below(head, reading).map((text) => html("p", {}, text)));

@@ -406,3 +406,29 @@ def test_a_compiled_program_hands_out_kernels_and_an_eager_one_operators():
         assert {id(op) for launch in launched for op in launch.ops} == {
             id(op) for op in program.ops
         }
+
+
+def test_what_is_made_of_a_rows_result_is_made_where_the_row_is():
+    b = builder()
+    (y,) = b.op("sum", b.input((4, 8)), axes=(1,), keepdim=False)
+    (y,) = b.op("relu", y)
+    # x, 4 x 8 numbers, is read, and 4 are written: the sums themselves never are
+    assert kernels(built(b, y)) == [("reduction", 128, 16)]
+
+
+def test_a_loop_that_joined_a_later_one_lies_as_late():
+    b = builder()
+    x, v, w = b.input((4, 8)), b.parameter("v", (8, 8)), b.parameter("w", (8, 8))
+    (early,) = b.op("relu", x)
+    (product,) = b.op("matmul", x, v)
+    (late,) = b.op("add", product, x)
+    (after,) = b.op("matmul", early, w)
+    (last,) = b.op("add", after, x)
+    # early and late are one loop over x, after the first product and before the second; last, which
+    # reads x too, comes after that
+    assert kernels(built(b, late, last)) == [
+        ("matmul", 128 + 256, 128),
+        ("elementwise", 2 * 128, 2 * 128),
+        ("matmul", 128 + 256, 128),
+        ("elementwise", 2 * 128, 128),
+    ]

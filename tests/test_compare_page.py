@@ -18,6 +18,8 @@ from weighbridge.units import count, integer, memory
 NETWORKS = ("vgg16", "googlenet", "resnet50", "densenet121")
 BROWSER = os.environ.get("WEIGHBRIDGE_BROWSER") or shutil.which("chromium")
 SCREENS = Path(__file__).parent.parent / "build" / "screens"
+PRINTED = 717
+"""Pixels across A4 between the margins of a centimetre that Chromium leaves."""
 
 
 @pytest.fixture(scope="module")
@@ -223,7 +225,7 @@ class TestInABrowser:
 
     @pytest.mark.parametrize("name", ["light", "dark", "narrow", "print"])
     def test_screens(self, browser, file, name):
-        size = {"narrow": (390, 800), "print": (794, 1123)}.get(name, (1400, 900))
+        size = {"narrow": (390, 800), "print": (PRINTED, 1050)}.get(name, (1400, 900))
         page = browser.new_page(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if name == "dark" else "light",
@@ -235,6 +237,30 @@ class TestInABrowser:
         page.screenshot(path=SCREENS / f"compare-{name}.png", full_page=True)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= size[0], "the page is wider than the screen"
+        page.close()
+
+    def test_many_networks_go_on_a_sheet(self, browser, tmp_path):
+        """More than five, whose modules take more columns than there are on A4, and three devices."""
+        path = tmp_path / "many.html"
+        names = (*NETWORKS, "resnet18", "mobilenet_v2", "alexnet")
+        weighbridge.compare(names, on=["rtx-4090", "a100-80gb", "h100-sxm"]).save(path)
+        page = browser.new_page(viewport={"width": PRINTED, "height": 1050})
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-turned]")
+        page.emulate_media(media="print")
+        SCREENS.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=SCREENS / "compare-print-many.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= PRINTED
+        said = (
+            page.locator("#paths-table tbody tr")
+            .first.locator("td:visible")
+            .evaluate_all("all => all.map(cell => getComputedStyle(cell, '::before').content)")
+        )
+        assert said == [  # what has a conv1, each cell with what it is of
+            text
+            for name in ("googlenet", "resnet50", "resnet18")
+            for text in (f'"{name}: "', '"params "', '"MACs "')
+        ]
         page.close()
 
     def test_without_its_program_it_says_the_same(self, browser, file):

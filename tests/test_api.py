@@ -226,7 +226,7 @@ def test_optimizer_settings_reach_the_update():
         ({"dtype": "float33"}, "no dtype is called 'float33'"),
         ({"batch": 0}, "the batch has 0, and a size is at least 1"),
         ({"batch": 2.0}, "the batch has 2.0, which is not a whole number"),
-        ({"dataset": -1}, "the dataset's size has -1"),
+        ({"dataset": -1}, "the dataset has -1"),
         ({"loss": "mse"}, "no loss is called 'mse'"),
         ({"learning_rule": "week"}, "no learning rule is called 'week'"),
         ({"convention": "flops"}, "no convention is called 'flops'"),

@@ -323,6 +323,8 @@ def test_what_makes_no_sense_is_refused():
         UsageError, match="nobody is known to have published what gpt2, lenet5 reach"
     ):
         plot.tradeoff("gpt2,lenet5")
+    with pytest.raises(UsageError, match="no network is called 'zo'"):
+        plot.tradeoff("resnet18,zo")
     with pytest.raises(UsageError, match="no measure is called 'size'"):
         plot.tradeoff("resnet18", x="size")
     with pytest.raises(UsageError, match="the time on which device"):

@@ -237,7 +237,7 @@ def test_operators_without_a_rule_are_told_and_strict_refuses_them(monkeypatch):
         (["resnet18"], "nobody says for how many epochs resnet18 is trained"),
         (["resnet18:90"], "the run of resnet18 on which device?"),
         (["resnet18:90", "--on", "rtx-4090"], "an epoch of resnet18 is how many samples?"),
-        (["resnet18:90", "--on", "rtx-4090", "--dataset", "0"], "the dataset's size has 0"),
+        (["resnet18:90", "--on", "rtx-4090", "--dataset", "0"], "the dataset has 0"),
         (["resnet18:90", "--on", "rtx-4090", "--dataset", "9", "--loader", "0"], "a loader of 0 samples a second"),
         (["a:1@1h", "--loader", "-5"], "a loader of -5 samples a second"),
         (["a@1h", "--epochs", "ninety"], "'ninety' epochs: that is no number"),
@@ -376,7 +376,7 @@ def test_the_backend_may_be_named():
         (["resnet18", "--on", "rtx-4091"], "no device is called 'rtx-4091'"),
         (["resnet18", "--on", ","], "no device was named"),
         (["resnet18", "--epochs", "90"], "90 epochs of how many samples?"),
-        (["resnet18", "--dataset", "0"], "the dataset's size has 0"),
+        (["resnet18", "--dataset", "0"], "the dataset has 0"),
         (["resnet18", "--on", "p40", "--precision", "amp-bf16"], "P40 has no rate for bfloat16"),
     ],
 )

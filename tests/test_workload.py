@@ -18,7 +18,7 @@ from weighbridge.workload import InputSpec, Optimizer, Workload, refuse_own
         ({"batch": 2.5}, "the batch has 2.5, which is not a whole number"),
         ({"batch": True}, "the batch has True, which is not a whole number"),
         ({"batch": 10**13}, "the batch has 10,000,000,000,000, and the largest size taken is 1,000,000,000,000"),
-        ({"dataset": 0}, "the dataset's size has 0, and a size is at least 1"),
+        ({"dataset": 0}, "the dataset has 0, and a size is at least 1"),
         ({"dtype": "float31"}, "no dtype is called 'float31'"),
         ({"inputs": (InputSpec(shape=(3, 0)),)}, r"the input shape \(3, 0\) has 0, and a size is at least 1"),
         ({"inputs": (InputSpec(shape=(3,), dtype="double"),)}, "no dtype is called 'double'"),

@@ -183,6 +183,9 @@ def tradeoff(
     known = _published(_expanded(networks))
     chosen = [entry for entry in known if entry.top1 is not None]
     without = [entry.name for entry in known if entry.top1 is None]
+    for entry in known:
+        if entry.top1 is None and not entry.grouped:
+            weigh(entry.name, **settings)  # which says so where no network is called that
     if not chosen:
         raise UsageError(
             f"nobody is known to have published what {_listed(without)} reach",

@@ -148,7 +148,7 @@ class Workload:
         if self.threads is not None:
             check_dimension(self.threads, "the number of threads")
         if self.dataset is not None:
-            check_dimension(self.dataset, "the dataset's size")
+            check_dimension(self.dataset, "the dataset")
         for spec in self.inputs:
             for size in spec.shape:
                 check_dimension(size, f"the input shape {spec.shape}")

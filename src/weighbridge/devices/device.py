@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -157,6 +157,15 @@ class Device:
         """
         rates = (self.matrix_flop_per_s.get(dtype), self.vector_flop_per_s.get(dtype))
         return max((rate for rate in rates if rate is not None), default=None)
+
+    def peaks(self) -> Mapping[str, float]:
+        """The dense peak of each dtype that it has one in, the highest first; float16 as PyTorch sums it, in float32."""
+        dtypes = dict(self.vector_flop_per_s.items()) | dict(self.matrix_flop_per_s.items())
+        dtypes.pop("float16_accumulate_float16", None)
+        rates = {
+            dtype: rate for dtype in dtypes if (rate := self.peak_flop_per_s(dtype)) is not None
+        }
+        return dict(sorted(rates.items(), key=lambda entry: -entry[1]))
 
     def ridge_flop_per_byte(self, dtype: str) -> float | None:
         """The arithmetic intensity above which a matrix product is bound by compute, not by memory."""

@@ -259,13 +259,8 @@ def _as_measured(kernel: Kernel, parts: Parts) -> KernelTime:
 
 
 def known_rates(device: Device) -> tuple[str, ...]:
-    """The rates that a device has, with their figures: 'float16 165 TFLOP/s'."""
-    names = dict(device.matrix_flop_per_s.items()) | dict(device.vector_flop_per_s.items())
-    return tuple(
-        f"{dtype} {unit(rate, 'FLOP/s')}"
-        for dtype in names
-        if (rate := device.peak_flop_per_s(dtype)) is not None
-    )
+    """The rates that a device has, with their figures, the highest first: 'float16 165 TFLOP/s'."""
+    return tuple(f"{dtype} {unit(rate, 'FLOP/s')}" for dtype, rate in device.peaks().items())
 
 
 def _instead(device: Device, dtype: str) -> tuple[str, ...]:

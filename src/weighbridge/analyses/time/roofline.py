@@ -8,7 +8,7 @@ insightful visual performance model').
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -194,22 +194,10 @@ def _roofs(time: StepTime, bandwidth: float) -> Iterator[Roof]:
         for timed in time.kernels
         if timed.time.kernel.kind in CONTRACTIONS
     } or {"float32"}
-    for dtype, rate in peaks(device).items():
+    for dtype, rate in device.peaks().items():
         yield Roof(
             dtype=dtype,
             flop_per_s=rate,
             ridge_flop_per_byte=rate / bandwidth,
             used=dtype in used,
         )
-
-
-def peaks(device: Device) -> Mapping[str, float]:
-    """The device's peak rates by dtype, highest first, float16 as PyTorch accumulates it."""
-    dtypes = dict(device.vector_flop_per_s.items()) | dict(device.matrix_flop_per_s.items())
-    rates = {
-        dtype: rate
-        for dtype in dtypes
-        if dtype != "float16_accumulate_float16"
-        and (rate := device.peak_flop_per_s(dtype)) is not None
-    }
-    return dict(sorted(rates.items(), key=lambda entry: -entry[1]))

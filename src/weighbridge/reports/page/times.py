@@ -13,7 +13,7 @@ from typing import get_args
 from ...analyses.growing import joined
 from ...analyses.time.clock import Clock
 from ...analyses.time.pace import TINY_S
-from ...analyses.time.roofline import HOST, peaks
+from ...analyses.time.roofline import HOST
 from ...analyses.time.rows import HALF_BLOCK_BYTES, KEPT, LOST
 from ...analyses.time.step import LARGER, SMALLER, SOME, sort_of
 from ...analyses.time.tiles import PAGE_BYTES, WALKED_ROWS, Tiling
@@ -68,7 +68,7 @@ class Sorts:
         return {
             "rates_of": {"key": device.key, "name": device.name},
             "bandwidth": device.bandwidth_bytes_per_s,
-            "peaks": [[dtype, rate] for dtype, rate in peaks(device).items()],
+            "peaks": [[dtype, rate] for dtype, rate in device.peaks().items()],
             "on_host": clock.on_host,
             "dispatch_s": known.dispatch_s,
             "slow_host_s": {mode: clock.slow_host_s(mode) for mode in get_args(Mode)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ import click
 from .delivery import check_output, deliver, keywords, look_of, progress, read_inputs
 from .group import main
 from .options import complete_model, output_options, screen_options, workload_options
+
+SILENT_PROFILER = ("KINETO_LOG_LEVEL", "99")
+"""PyTorch's profiler writes lines of its own on stderr, an ERROR too where there is no GPU."""
 
 
 @main.command(short_help="What this machine is, and whether it is calibrated.")
@@ -121,6 +125,7 @@ def measure(
       weigh measure resnet18 --batch 4 --device cpu
       weigh measure timm:mixer_s32_224 --batch 8 --train sgd
     """
+    os.environ.setdefault(*SILENT_PROFILER)
     from ..measuring import measure as measured
 
     check_output(output, text_of="", as_json=as_json)

@@ -250,7 +250,9 @@ def test_a_comparison_is_written(tmp_path):
         (["vgg16", "--dtype", "flaot32"], "weigh: no dtype is called 'flaot32'\n  nearest: float32"),
         (["vgg16", "--batch", "0"], "weigh: the batch has 0, and a size is at least 1"),
         (["vgg16", "--batch", "-3"], "weigh: the batch has -3, and a size is at least 1"),
-        (["vgg16", "--batch", "many"], "weigh: Invalid value for '--batch': 'many' is not a valid integer"),
+        (["vgg16", "--batch", "many"], "weigh: Invalid value for '--batch': 'many' is not a valid integer.\n"
+                                          "  see: weigh --help"),
+        (["sweep", "vgg16", "--batch", "1:8"], "'1:8' is not a valid integer.\n  see: weigh sweep --help"),
         (["vgg16", "--batch", "9" * 30], "and the largest size taken is 1,000,000,000,000"),
         (["vgg16", "--input", "3,224,x"], "weigh: the input '3,224,x' has 'x', which is not a whole number"),
         (["vgg16", "--input", "3,-1,224"], "weigh: the input shape (3, -1, 224) has -1, and a size"),

@@ -107,7 +107,7 @@ class Weigh(click.Group):
         except (click.Abort, KeyboardInterrupt):
             return INTERRUPTED
         except click.ClickException as error:
-            _complain(error.format_message(), "see: weigh --help")
+            _complain(error.format_message(), f"see: {_asked(error)} --help")
             return error.exit_code
         except WeighError as error:
             _complain(error.message, *error.hints)
@@ -122,6 +122,12 @@ class Weigh(click.Group):
             )
             return 1
         return code if isinstance(code, int) else 0
+
+
+def _asked(error: click.ClickException) -> str:
+    """The command that was asked for, as it is typed: `weigh sweep`; of a network that is `weigh` alone."""
+    command = error.ctx.info_name if isinstance(error, click.UsageError) and error.ctx else None
+    return "weigh" if command in (None, COMMAND, "weigh") else f"weigh {command}"
 
 
 def _complain(message: str, *hints: str) -> None:

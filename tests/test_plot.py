@@ -179,7 +179,7 @@ def drawn(name):
     return PICTURES[name]()
 
 
-@pytest.mark.parametrize("span", plot.SPANS)
+@pytest.mark.parametrize("span", [1, 2])
 @pytest.mark.parametrize("name", PICTURES)
 def test_nothing_written_overlaps_or_leaves_the_picture(name, span):
     pytest.importorskip("matplotlib")

@@ -257,9 +257,8 @@ def written_on(figure):
         for axes in figure.axes
         for place, axis in enumerate((axes.xaxis, axes.yaxis))
         for label in axis.get_ticklabels(which="both")
-        if not axis.get_view_interval()[0]
-        <= label.get_position()[place]
-        <= axis.get_view_interval()[1]
+        for low, high in (axis.get_view_interval(),)
+        if not (axes.axison and low <= label.get_position()[place] <= high)
     ]
     return [
         text
@@ -268,6 +267,7 @@ def written_on(figure):
     ]
 
 
+@pytest.mark.parametrize("span", [1, 2])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -278,30 +278,50 @@ def written_on(figure):
             "by": "layer",
             "on": replace(CARD, matrix_flop_per_s=Rates(float16=130e9)),
         },
+        # a roof whose name the slope would cross
+        {"model": "densenet121", "on": "rtx-4090"},
         # long names in the legend
         {"model": "gpt2", "by": "layer", "depth": 4, "on": CARD},
     ],
 )
-def test_names_in_the_picture_do_not_overlap(settings):
+def test_nothing_in_the_picture_overlaps(settings, span):
     pytest.importorskip("matplotlib")
     from matplotlib.figure import Figure
 
     from weighbridge.reports.plots import roofline as plot
 
     found = weighbridge.roofline(batch=2, train="adamw", **settings).found
-    figure = Figure(figsize=plot.INCHES, layout="constrained")
-    plot.draw(figure, found, "a title of a network that is rather long " * 3)
+    figure = Figure(figsize=plot.inches(found, span), layout="constrained")
+    long = "a title of a network that is rather long " * 3
+    plot.draw(figure, found, title=long, told=3 * long, span=span)
     figure.draw_without_rendering()
     boxes = [(text.get_text(), text.get_window_extent()) for text in written_on(figure)]
-    (legend,) = figure.legends
+    (legend,) = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
     beside = {text.get_text() for text in legend.findobj(type(legend.get_title()))}
     assert len(boxes) > 15
     for place, (one, box) in enumerate(boxes):
-        assert figure.bbox.x0 <= box.x0, one
-        assert box.x1 <= figure.bbox.x1, one
+        assert figure.bbox.padded(0.5).contains(box.x0, box.y0), one
+        assert figure.bbox.padded(0.5).contains(box.x1, box.y1), one
         assert one in beside or not box.overlaps(legend.get_window_extent()), one
         for other, another in boxes[place + 1 :]:
             assert not box.overlaps(another), (one, other)
+    slope = figure.axes[0].lines[-1].get_window_extent()
+    for label in figure.axes[
+        0
+    ].texts:  # the slope is a diagonal: at a name's height it is left of it
+        box = label.get_window_extent()
+        at = slope.x0 + slope.width * (box.y1 - slope.y0) / slope.height
+        assert label.get_rotation() or box.y0 >= slope.y1 or at < box.x0, label.get_text()
+
+
+@pytest.mark.parametrize(("span", "wide"), [(1, 3.5), (2, 7.2)])
+def test_a_picture_is_as_wide_as_the_columns_that_it_spans(tmp_path, span, wide):
+    pytest.importorskip("matplotlib")
+    report().save(tmp_path / "roofline.png", span=span)
+    header = (tmp_path / "roofline.png").read_bytes()[16:20]
+    assert int.from_bytes(header) == pytest.approx(160 * wide, abs=1)
+    with pytest.raises(UsageError, match="a picture over 3 columns of a paper"):
+        report().save(tmp_path / "roofline.png", span=3)
 
 
 def test_a_picture_without_matplotlib_says_what_to_install(monkeypatch, tmp_path):

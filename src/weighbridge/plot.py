@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Unpack, final
+from typing import TYPE_CHECKING, Unpack, final
 
 from . import frontends
 from .analyses.growth import Axis, Growth
@@ -33,6 +33,7 @@ from .reports.plots import growth as growth_picture
 from .reports.plots import memory as memory_picture
 from .reports.plots import networks as networks_picture
 from .reports.plots import panels, style
+from .reports.plots.style import Span, told
 from .reports.screen import coverage, title
 from .reports.sheet import Sheet
 from .reports.table import Line, labelled, render, written
@@ -46,9 +47,6 @@ from .workload import check_choice
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.nn import Module
-
-Span = Literal[1, 2]
-SPANS: tuple[Span, ...] = (1, 2)
 
 DEPTHS = (
     "alexnet", "vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet18", "resnet34", "resnet50", "resnet101",
@@ -141,11 +139,7 @@ class Picture(TabledReport):
             UsageError: the suffix names no form, the file cannot be written, or there are not 1 or 2 columns.
             WeighError: a picture, and matplotlib is not installed.
         """
-        if span not in SPANS:
-            raise UsageError(
-                f"a picture over {span} columns of a paper",
-                "it spans 1 (3.5 inches) or 2 (7.2 inches)",
-            )
+        style.check_span(span)
         if files.suffix_of(Path(path), also=files.PICTURES) in files.PICTURES:
             style.save(path, self._drawing.inches(span), self._over(span))
         else:
@@ -207,7 +201,7 @@ def tradeoff(
         [*said, *_without(_listed(without)), *left],
         device,
         measures,
-        told=[*said, *_without(_counted(without)), *left],
+        below=[*said, *_without(_counted(without)), *left],
     )
 
 
@@ -312,13 +306,13 @@ def growth(
         coverage(first),
     ]
     name = f"{found.first.network}: growth with the {found.what}"
-    told = _told(remarks)
+    below = told(remarks)
     return Picture(
         "growth",
         Drawing(
             inches=lambda span: growth_picture.inches(found, span),
             draw=lambda figure, span: growth_picture.draw(
-                figure, found, title=name, told=told, span=span
+                figure, found, title=name, told=below, span=span
             ),
         ),
         growth_picture.sheet(found),
@@ -350,13 +344,13 @@ def memory(
         "in it",
         coverage(weighing),
     ]
-    told = _told(remarks)
+    below = told(remarks)
     return Picture(
         "memory",
         Drawing(
             inches=memory_picture.inches,
             draw=lambda figure, span: memory_picture.draw(
-                figure, weighing, title=name, told=told, span=span
+                figure, weighing, title=name, told=below, span=span
             ),
         ),
         curve_sheet(usage, usage.timeline.round),
@@ -388,16 +382,16 @@ def _compared(
     device: Device | None = None,
     fronts: Sequence[Measure] = (),
     errors: bool = False,
-    told: Sequence[str] | None = None,
+    below: Sequence[str] | None = None,
 ) -> Picture:
-    """A picture of networks; `told` is what stands below it, where that is not all the remarks."""
-    below = _told(remarks if told is None else told)
+    """A picture of networks; `below` is what stands below it, where that is not all the remarks."""
+    sentences = told(remarks if below is None else below)
     return Picture(
         name,
         Drawing(
             inches=lambda span: panels.inches(drawn, span),
             draw=lambda figure, span: panels.draw(
-                figure, drawn, title=title, told=below, span=span
+                figure, drawn, title=title, told=sentences, span=span
             ),
         ),
         networks_picture.sheet(
@@ -522,11 +516,6 @@ def _refused(found: Growth) -> tuple[str, ...]:
         return ()
     sizes = ", ".join(str(size) for size, _ in found.refused)
     return (f"not at {found.what} {sizes}: {found.refused[0][1]}",)
-
-
-def _told(remarks: Sequence[str]) -> str:
-    """Remarks as sentences below a picture."""
-    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in remarks)
 
 
 def _at(standings: Sequence[Standing]) -> str:

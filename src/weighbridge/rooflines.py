@@ -24,6 +24,8 @@ from .errors import UsageError
 from .network import Network
 from .program import Program
 from .reports import files
+from .reports.plots import style
+from .reports.plots.style import Span
 from .reports.screen import remarks as coverage
 from .reports.screen import title
 from .reports.sheet import Sheet
@@ -133,16 +135,25 @@ class RooflineReport(TabledReport):
 
         return {**self.weighing.to_dict(), "roofline": record(self.found)}
 
-    def save(self, path: str | Path) -> None:
-        """Writes a picture, .png .svg .pdf, or another form: .json .csv .md .tex .html .txt.
+    def save(self, path: str | Path, *, span: Span = 2) -> None:
+        """Writes a picture, .png .svg .pdf, over one column of a paper or two, or another form: .json .csv .md .tex .html .txt.
 
         Raises:
-            UsageError: the suffix names no form, or the file cannot be written.
+            UsageError: the suffix names no form, the file cannot be written, or there are not 1 or 2 columns.
             WeighError: a picture, and matplotlib is not installed.
         """
+        style.check_span(span)
         if files.suffix_of(Path(path), also=files.PICTURES) in files.PICTURES:
             from .reports.plots import roofline
+            from .reports.roofline import basis, said
 
-            roofline.save(path, self.found, title=self.title)
+            below = (said(self.found), basis(self.found), coverage(self.weighing)[0])
+            style.save(
+                path,
+                roofline.inches(self.found, span),
+                lambda figure: roofline.draw(
+                    figure, self.found, title=self.title, told=style.told(below), span=span
+                ),
+            )
         else:
             super().save(path)

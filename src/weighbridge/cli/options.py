@@ -141,6 +141,17 @@ def picture_options(command: Command) -> Command:
     return with_options((*_written(forms), *SCREEN_OPTIONS), command)
 
 
+def drawn_options(command: Command) -> Command:
+    """What form a picture takes, how wide it is, and where it goes."""
+    span = click.option(
+        "--span",
+        type=click.IntRange(1, 2),
+        default=2,
+        help="Columns of a paper that it spans: 1 (3.5 in) or 2 (7.2 in). [2]",
+    )
+    return picture_options(with_options((span,), command))
+
+
 def _written(forms: str) -> tuple[Callable[[Command], Command], ...]:
     return (
         click.option("--json", "as_json", is_flag=True, help="Everything, as JSON."),

@@ -13,7 +13,7 @@ from .group import main
 from .options import (
     complete_device,
     complete_model,
-    picture_options,
+    drawn_options,
     with_options,
     workload_options,
 )
@@ -21,7 +21,8 @@ from .timing import roofline
 
 if TYPE_CHECKING:
     from ..analyses.growth import Axis
-    from ..plot import Picture, Span
+    from ..plot import Picture
+    from ..reports.plots.style import Span
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -52,17 +53,6 @@ def plot() -> None:
       weigh plot densenet-figure3 -o figure3.pdf --span 1
       weigh plot memory resnet50 --batch 32 --train adamw -o memory.png
     """
-
-
-def drawn_options(command: Command) -> Command:
-    """What form the picture takes, and where it goes."""
-    span = click.option(
-        "--span",
-        type=click.IntRange(1, 2),
-        default=2,
-        help="Columns of a paper that it spans: 1 (3.5 in) or 2 (7.2 in). [2]",
-    )
-    return picture_options(with_options((span,), command))
 
 
 def networks_option(command: Command) -> Command:

@@ -8,10 +8,11 @@ import click
 
 from .delivery import check_output, hand_on, keywords, progress, read_inputs
 from .group import main
-from .options import complete_device, complete_model, picture_options, workload_options
+from .options import complete_device, complete_model, drawn_options, workload_options
 
 if TYPE_CHECKING:
     from ..analyses.time.roofline import By
+    from ..reports.plots.style import Span
 
 
 @main.command(short_help="What bounds the time: arithmetic, memory traffic, launches.")
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
     metavar="N",
     help="Levels of modules, by layer. [what fits a screen]",
 )
-@picture_options
+@drawn_options
 def roofline(
     model: str,
     on: str | None,
     here: bool,
     by: By,
     depth: int | None,
+    span: Span,
     as_json: bool,
     output: str | None,
     width: int | None,
@@ -71,6 +73,6 @@ def roofline(
     if strict:
         report.weighing.check_strict()
     if output is not None:
-        report.save(output)
+        report.save(output, span=span)
     else:
         hand_on(report, as_json=as_json, width=width, color=color)

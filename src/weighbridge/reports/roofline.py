@@ -81,8 +81,17 @@ def levels(roofs: Iterable[Roof]) -> Iterator[tuple[str, Roof]]:
 
 def remarks(found: Roofline, waits: Outsized | None) -> tuple[str, ...]:
     """What stands below the table in a file."""
-    said = f"{found.device.name}: {sentence(found.time, found.device)}"
-    return (said, *_below(found), *_waiting(found, waits))
+    return (said(found), *_below(found), *_waiting(found, waits))
+
+
+def said(found: Roofline) -> str:
+    """How long the step takes on the device, in words."""
+    return f"{found.device.name}: {sentence(found.time, found.device)}"
+
+
+def basis(found: Roofline) -> str:
+    """What that rests on."""
+    return f"basis of the time: {grounds(found.time, found.device)}"
 
 
 def _waiting(found: Roofline, waits: Outsized | None) -> Iterator[str]:
@@ -99,7 +108,7 @@ def _below(found: Roofline) -> Iterator[str]:
         f"{unit(found.bandwidth_bytes_per_s, 'B/s')}; ridge points, where arithmetic takes as long as memory "
         f"traffic, in FLOP/B: {', '.join(ridges)}"
     )
-    yield f"basis of the time: {grounds(found.time, found.device)}"
+    yield basis(found)
 
 
 # -- the table -----------------------------------------------------------------------------------

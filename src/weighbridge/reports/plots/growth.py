@@ -23,12 +23,12 @@ NEAR = 0.09
 """What part of the axis lies between two numbers at least."""
 
 
-def inches(found: Growth, span: int) -> style.Size:
+def inches(found: Growth, span: style.Span) -> style.Size:
     """How large the picture is, over one column of a paper or over two."""
     return style.COLUMN_INCHES[span], HEAD_INCHES + PANEL_INCHES * -(-len(_curves(found)) // span)
 
 
-def draw(figure: Canvas, found: Growth, *, title: str, told: str, span: int) -> None:
+def draw(figure: Canvas, found: Growth, *, title: str, told: str, span: style.Span) -> None:
     """A panel for each figure, with a mark at every size that was weighed."""
     style.head(figure, title, told)
     curves = _curves(found)

@@ -34,12 +34,12 @@ LOOKS: dict[Category, tuple[str, str]] = {
 """A colour and a hatching each, so that two neighbours differ in print without colour too."""
 
 
-def inches(span: int) -> style.Size:
+def inches(span: style.Span) -> style.Size:
     """How large the picture is, over one column of a paper or over two."""
     return style.COLUMN_INCHES[span], HEAD_INCHES + PANEL_INCHES + (1.0 if span == 1 else 0.0)
 
 
-def draw(figure: Figure, weighing: Weighing, *, title: str, told: str, span: int) -> None:
+def draw(figure: Figure, weighing: Weighing, *, title: str, told: str, span: style.Span) -> None:
     """The curve of the step with the peak, an operator after the other."""
     step = weighing.memory.timeline
     style.head(figure, title, told)
@@ -56,11 +56,8 @@ def draw(figure: Figure, weighing: Weighing, *, title: str, told: str, span: int
     _stacked(axes, step, size)
     _phases(axes, weighing)
     _peak(axes, step, size)
-    handles, labels = axes.get_legend_handles_labels()
-    if room is not None:
-        room.legend(handles[::-1], labels[::-1], loc="center", ncols=2, fontsize=7, frameon=False)
-        return
-    figure.legend(handles[::-1], labels[::-1], loc="outside right upper", fontsize=7, frameon=False)
+    handles, _ = axes.get_legend_handles_labels()
+    style.legend(axes, room, handles[::-1], columns=2)
 
 
 def _stacked(axes: Axes, step: Timeline, size: int) -> None:

@@ -50,14 +50,16 @@ class Panel:
     logarithmic: str = "x"
 
 
-def inches(panels: Sequence[Panel], span: int) -> style.Size:
+def inches(panels: Sequence[Panel], span: style.Span) -> style.Size:
     """How large the picture is, over one column of a paper or over two."""
     rows = -(-len(panels) // span)
     legend = ROW_INCHES * -(-len(_families(panels)) // 3) if span == 1 else 0.0
     return style.COLUMN_INCHES[span], HEAD_INCHES + PANEL_INCHES * rows + legend
 
 
-def draw(figure: Figure, panels: Sequence[Panel], *, title: str, told: str, span: int) -> None:
+def draw(
+    figure: Figure, panels: Sequence[Panel], *, title: str, told: str, span: style.Span
+) -> None:
     """Draws the panels with the names of their points, and the legend of families where it is wanted."""
     families = _families(panels)
     style.head(figure, title, told)

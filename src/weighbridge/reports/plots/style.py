@@ -13,11 +13,12 @@ from itertools import pairwise
 from math import hypot
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ...errors import UsageError, WeighError
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
@@ -29,8 +30,10 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*", "d", "8")
 GREY = "#808080"
 GRID = "#e4e4e4"
 DOTS_PER_INCH = 160
-COLUMN_INCHES: Mapping[int, float] = {1: 3.5, 2: 7.2}
-"""How wide one column of a paper is, and two with what lies between them."""
+Span = Literal[1, 2]
+"""Columns of a paper."""
+COLUMN_INCHES: Mapping[Span, float] = {1: 3.5, 2: 7.2}
+"""How wide one column is, and two with what lies between them."""
 CHARACTERS_PER_INCH = {9: 11.5, 7: 17.5}
 """How many characters of a size in points take an inch, in bold for 9."""
 
@@ -43,6 +46,18 @@ METADATA: Mapping[str, dict[str, str | None]] = {
 
 Size = tuple[float, float]
 Draw = Callable[["Figure"], None]
+
+
+def check_span(span: int) -> None:
+    """Refuses a picture over so many columns.
+
+    Raises:
+        UsageError: they are not 1 or 2.
+    """
+    if span not in COLUMN_INCHES:
+        raise UsageError(
+            f"a picture over {span} columns of a paper", "it spans 1 (3.5 inches) or 2 (7.2 inches)"
+        )
 
 
 def save(path: str | Path, inches: Size, draw: Draw) -> None:
@@ -84,6 +99,11 @@ def rendered(suffix: str, inches: Size, draw: Draw) -> bytes:
     return content.getvalue()
 
 
+def told(remarks: Sequence[str]) -> str:
+    """Remarks as sentences below a picture."""
+    return " ".join(f"{text[:1].upper()}{text[1:]}." for text in remarks)
+
+
 def head(figure: Figure, title: str, told: str) -> None:
     """The title above a picture, and below it what it shows and where that is from."""
     width = figure.get_figwidth()
@@ -111,6 +131,17 @@ def plain_axes(axes: Axes, x: str, y: str) -> None:
     axes.tick_params(labelsize=7, which="both")
     axes.grid(visible=True, which="major", color=GRID, linewidth=0.6)
     axes.set_axisbelow(True)
+
+
+def legend(
+    axes: Axes, room: Axes | None, handles: Sequence[Artist], *, title: str = "", columns: int = 1
+) -> None:
+    """The legend beside the axes, or in a room of its own below them."""
+    (axes if room is None else room).legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1) if room is None else (0, 1),
+        ncols=1 if room is None else columns, borderaxespad=0, title=title, fontsize=7, title_fontsize=7,
+        frameon=False, alignment="left", handletextpad=0.4,
+    )  # fmt: skip
 
 
 # -- names beside points -------------------------------------------------------------------------

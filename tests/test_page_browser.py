@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 
 import weighbridge
-from weighbridge import units
+from test_calibration import calibration
+from weighbridge import rooms, units
 from weighbridge.analyses.time.roofline import roofline
+from weighbridge.machine import Calibrated
 
 sync_api = pytest.importorskip("playwright.sync_api")
 BROWSER = os.environ.get("WEIGHBRIDGE_BROWSER") or shutil.which("chromium")
@@ -324,6 +326,41 @@ def test_no_page_disagrees_with_the_command(browser, tmp_path, network):
     assert turned_at_random(opened, 20) == []
     assert opened.complaints == []
     opened.page.close()
+
+
+def test_a_calibrated_machine_has_its_time_as_it_was_asked_for(browser, tmp_path, monkeypatch):
+    here = Calibrated(calibration=calibration(), stale=(), lacking=None)
+    monkeypatch.setattr(rooms, "calibrated_here", lambda device: here)
+    path = tmp_path / "report.html"
+    report = weighbridge.weigh("lenet5", train="sgd", batch=4, on="here")
+    report.save(path)
+    command = report.to_dict()
+    opened = Opened(browser, path)
+    page = opened.page
+    record = opened.record()
+    assert set(record["devices"][0]["time"]) == set(command["devices"][0]["time"])
+    assert list(disagreements(record["devices"][0]["time"], command["devices"][0]["time"])) == []
+    seconds = command["devices"][0]["time"]["seconds"]
+    assert page.inner_text("#verdict-below").startswith(f"one step ~{units.duration(seconds)} (")
+    whole = page.locator("#layers-body tr[data-scope=''] td.time")
+    assert whole.first.inner_text() == units.duration(seconds)
+    page.select_option("#icicle-measure", "time")
+    assert page.locator("#icicle g.bar").count() > 3
+    assert page.locator("#roofline-part").is_hidden()  # of which the command tells
+    opened.turn(batch=5)
+    assert "has the time as it was asked for alone; the command below tells" in page.inner_text(
+        "#figures"
+    )
+    assert page.inner_text("#verdict-below").startswith(
+        "no time of a step: of a machine that was calibrated"
+    )
+    assert whole.first.is_hidden()
+    assert "time" not in opened.record()["devices"][0]
+    page.click("#knob-reset")
+    settled(page)
+    assert opened.record() == record
+    assert opened.complaints == []
+    page.close()
 
 
 def turned_at_random(opened, times):

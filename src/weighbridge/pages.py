@@ -22,7 +22,6 @@ from .reports.page.published import Published, published
 from .reports.page.record import Asked, Formulas, on, record
 from .reports.sheet import Sheet
 from .reports.side_by_side import sentences
-from .reports.time import sentence
 from .reports.verdict import between
 from .rooms import backend, clock
 from .workload import Workload
@@ -48,15 +47,16 @@ def render(
     asked_for = _asked_for(weighing, network, notebook=notebook)
     formulas = _formulas(weighing, network, asked_for)
     devices = () if settings else _offered(weighing, rooms)
+    clocks = tuple(map(_clock, devices))
     asked = Asked(
         name=network.given or weighing.program.network,
         inputs_given=network.inputs_given,
         rest=" ".join(rest(weighing)),
         devices=devices,
-        clocks=tuple(map(_clock, devices)),
+        clocks=clocks,
+        times=tuple(_untold(devices, clocks, rooms, times, asked_for)),
         placed=bool(rooms) and not settings,
         said=sentences(placed, times) if settings else (),
-        time=sentence(times[0], rooms[0].device) if times else "",
         advice=_advice(weighing, network, rooms, placed),
         formulas=formulas,
     )
@@ -109,6 +109,20 @@ def _clock(device: Device) -> Clock | None:
     """The device's clock; None where it is the curves of this machine's calibration, which pages do not carry."""
     found = clock(device, "float32")
     return found if found.measured is None else None
+
+
+def _untold(
+    devices: Sequence[Device],
+    clocks: Sequence[Clock | None],
+    rooms: Sequence[Room],
+    times: Sequence[StepTime | Untimed],
+    asked: Position,
+) -> Iterator[StepTime | Untimed | None]:
+    """The time of the step that was asked for on each device, where it is known and the page cannot work it out."""
+    known = {on(room.device): time for room, time in zip(rooms, times, strict=True)}
+    covered = any(each.covers(asked.workload.batch) for each in asked.kernels)
+    for device, rates in zip(devices, clocks, strict=True):
+        yield None if rates is not None and covered else known.get(on(device))
 
 
 def _advice(

@@ -183,25 +183,33 @@ class StepTime:
 
     @cached_property
     def by_op(self) -> Mapping[int, float]:
-        """Seconds of the step by operator, keyed by its place in the program; they add up to the step.
+        """Seconds of the step by operator, keyed by its place in the program; they add up to the step."""
+        found: dict[int, float] = {}
+        for place, _, seconds in self.shares:
+            found[place] = found.get(place, 0.0) + seconds
+        return found
+
+    @cached_property
+    def shares(self) -> Sequence[tuple[int, Limit, float]]:
+        """The step's seconds by the place of an operator and by what they go to; they add up to the step.
 
         Operators that were fused take equal parts. Where the host is the device, each takes what handing
         it out does too; where a device waits for its host, each takes that alone.
         """
         places = {id(op): place for place, op in enumerate(self.program.ops)}
-        kernels: dict[int, float] = {}
+        waits = self.waits_for_host
+        found: list[tuple[int, Limit, float]] = []
         handed: dict[tuple[int, ...], None] = {}
         for timed in self.kernels:
             group = tuple(places[id(op)] for op in timed.launch.ops)
             if timed.time.kernel.launches:  # those of a list are handed out with its first
                 handed[group] = None
-            for place in group:
-                kernels[place] = kernels.get(place, 0.0) + timed.time.seconds / len(group)
-        host = self.seconds.value if self.waits_for_host else self.host_s
-        found = dict.fromkeys(kernels, 0.0) if self.waits_for_host else kernels
-        for group in handed:
-            for place in group:
-                found[place] += host / len(handed) / len(group)
+            bound: Limit = "host" if waits else timed.time.bound
+            each = 0.0 if waits else timed.time.seconds / len(group)
+            found += ((place, bound, each) for place in group)
+        host = self.seconds.value if waits else self.host_s
+        for group in handed if host else ():
+            found += ((place, "host", host / len(handed) / len(group)) for place in group)
         return found
 
     @cached_property

@@ -88,6 +88,15 @@ class Growth:
         """How many kernels a herd has."""
         return Counter(herd for herd, _ in self.launched)
 
+    def covers(self, batch: int) -> bool:
+        """Whether it knows the kernels at a batch, at the network's own size."""
+        least, most = self.sizes or (0, 0)
+        return (
+            self.smallest <= batch
+            and (self.largest is None or batch <= self.largest)
+            and least <= 0 <= most
+        )
+
     def seconds(self, clock: Clock, batch: int) -> float:
         """The time of the step on the clock's device at a batch, or at each of an array of them.
 

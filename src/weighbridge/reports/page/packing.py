@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zlib
 from base64 import b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from ...analyses.growing import Growing
@@ -15,7 +15,7 @@ LEVEL = 6
 """Of deflate: the highest takes three times as long for a hundredth less."""
 
 
-def packed(record: Mapping[str, Json]) -> str:
+def packed(record: Json) -> str:
     """Plain data that is unpacked when it is asked for."""
     text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
     return b64encode(zlib.compress(text.encode(), LEVEL)).decode()

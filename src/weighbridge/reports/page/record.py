@@ -17,6 +17,7 @@ from ...analyses.memory.resident import BLAS_HANDLES, KERNELS, STAYS, basis_of, 
 from ...analyses.memory.timeline import CATEGORIES
 from ...analyses.sizes import size_of
 from ...analyses.time.clock import Clock
+from ...analyses.time.step import StepTime, Untimed
 from ...analyses.weighing import Json, Weighing
 from ...devices import Device, load, names
 from ...ops import optimizers
@@ -27,7 +28,7 @@ from ..memory import NAMES
 from ..screen import COUNTS, provenance
 from . import graph
 from .packing import climbs, growing, packed
-from .times import Sorts
+from .times import Sorts, told
 
 NEVER = -2
 """Stands for the operator at which a storage is born or freed where there is none."""
@@ -55,9 +56,9 @@ class Asked:
     """What the page was asked for beside the network: the name that a user gives it, sizes, devices, and formulas.
 
     `devices` are those to choose from, the one that is chosen first where `placed`; `clocks` are theirs, None where a page
-    cannot tell the time by one. `rest` is what the command is
-    given that no knob sets. `said` is a verdict that the page cannot work out anew, `time` says how long the step takes as it
-    was asked for, and `advice` what makes it fit.
+    cannot tell the time by one, and `times` of the step as it was asked for, where the page cannot work that out.
+    `rest` is what the command is given that no knob sets. `said` is a verdict that the page cannot work out anew, and
+    `advice` what makes the step fit.
     """
 
     name: str
@@ -65,9 +66,9 @@ class Asked:
     rest: str
     devices: tuple[Device, ...]
     clocks: tuple[Clock | None, ...]
+    times: tuple[StepTime | Untimed | None, ...]
     placed: bool
     said: tuple[str, ...]
-    time: str
     advice: str
     formulas: Mapping[str, Formulas]
 
@@ -110,14 +111,17 @@ def record(weighing: Weighing, knobs: Knobs, asked: Asked) -> dict[str, Json]:
             f"{' '.join(options(one.workload)) or 'inference'}: {one.why}" for one in knobs.refused
         ],
         "devices": [
-            {**_device(device), "clock": _clock(clock, sorts, program.workload)}
-            for device, clock in zip(asked.devices, asked.clocks, strict=True)
+            {
+                **_device(device),
+                "clock": None if clock is None else packed(sorts.clock(clock, program.workload)),
+                "told": None if time is None else packed(told(time)),
+            }
+            for device, clock, time in zip(asked.devices, asked.clocks, asked.times, strict=True)
         ],
         "clocks": sorts.record(),
         "device": on(asked.devices[0]) if asked.placed else None,
         "margins": margins,
         "said": list(asked.said),
-        "time": asked.time,
         "advice": asked.advice,
         "command": {
             "network": shlex.quote(asked.name),
@@ -228,10 +232,6 @@ def _device(device: Device) -> dict[str, Json]:
         "basis": basis_of(device),
         "workspace": device.cublas_workspace_bytes or 0,
     }
-
-
-def _clock(clock: Clock | None, sorts: Sorts, workload: Workload) -> Json:
-    return None if clock is None else packed(sorts.clock(clock, workload))
 
 
 def on(device: Device) -> str:

@@ -15,7 +15,7 @@ from ...analyses.time.clock import Clock
 from ...analyses.time.pace import TINY_S
 from ...analyses.time.roofline import HOST
 from ...analyses.time.rows import HALF_BLOCK_BYTES, KEPT, LOST
-from ...analyses.time.step import LARGER, SMALLER, SOME, sort_of
+from ...analyses.time.step import LARGER, SMALLER, SOME, StepTime, Untimed, sort_of
 from ...analyses.time.tiles import PAGE_BYTES, WALKED_ROWS, Tiling
 from ...analyses.time.whatifs import NUMBERS, SIZES, Growth
 from ...analyses.weighing import Json
@@ -132,6 +132,31 @@ class Sorts:
             "limits": dict(LIMITS.items()),
             "short_limits": dict(SHORT_LIMITS.items()),
         }
+
+
+def told(time: StepTime | Untimed) -> Json:
+    """The time of a step as `js/clock.js` has it, without its kernels; why nobody knows it."""
+    if isinstance(time, Untimed):
+        return "; ".join((time.why, *time.hints))
+    found = time.seconds
+    return {
+        "clock": {
+            "rates_of": {"key": time.device.key, "name": time.device.name},
+            "basis": found.basis,
+            "told": bool(time.clock.efficiencies.classes),
+        },
+        "seconds": found.value,
+        "low": found.low,
+        "high": found.high,
+        "device_s": time.device_s,
+        "dispatch_s": time.dispatch_s,
+        "waits": time.waits_for_host,
+        "byBound": [[limit, seconds] for limit, seconds in time.by_bound.items()],
+        "byClass": [[kind, seconds] for kind, seconds in time.by_class.items()],
+        "shares": [[place, limit, seconds] for place, limit, seconds in time.shares],
+        "extrapolating": [*time.extrapolating],
+        "uncounted": time.uncounted,
+    }
 
 
 def _sizes(clock: Clock, share: Efficiency, kernel: Kernel) -> Json:

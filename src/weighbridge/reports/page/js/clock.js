@@ -106,7 +106,7 @@ import { at } from "./record.js";
  *
  * @typedef {object} Time
  * @property {Clock} clock
- * @property {Kernel[]} kernels one of each herd
+ * @property {Kernel[]} kernels one of each herd; none of a time that the command told
  * @property {KernelTime[]} times theirs
  * @property {number[]} herd of each launch
  * @property {(number|number[])[]} ops of each launch

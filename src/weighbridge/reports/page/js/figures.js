@@ -4,7 +4,8 @@
 
 import { html, part, table } from "./elements.js";
 import { command } from "./exports.js";
-import { boundBy, grounds, rate, sentence } from "./timing.js";
+import { asAsked } from "./record.js";
+import { boundBy, grounds, rate, sentence, untold } from "./timing.js";
 import { duration, durations, integer, memory, percent, unit } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
@@ -22,7 +23,7 @@ export function drawVerdict(head, reading) {
   if (!device || !resident) {
     delete line.dataset.answer;
     const peak = html("strong", {}, `peak ${memory(reading.contract.memory.peak_bytes ?? 0)} of tensors`);
-    const asked = head.said.length && asAsked(head, reading);
+    const asked = head.said.length && untouched(head, reading);
     const hint = head.devices.length
       ? " over a step; choose a device to see whether it fits"
       : " over a step; whether it fits with these settings of the allocator, the command below tells";
@@ -63,7 +64,7 @@ function below(head, reading) {
   if (time && typeof time !== "string") lines.push(`basis of the time: ${grounds(head, time, device)}`);
   if (resident.answer !== "fits") {
     const asks = `what would make it fit: ${command(head, reading).replace("weigh ", "weigh fit ")}`;
-    lines.push(head.advice && asAsked(head, reading) ? head.advice : asks);
+    lines.push(head.advice && untouched(head, reading) ? head.advice : asks);
   }
   return lines;
 }
@@ -71,15 +72,13 @@ function below(head, reading) {
 /** How long a step takes. @param {Head} head @param {Reading} reading @returns {string[]} */
 function timeLine(head, reading) {
   const { device, time, contract } = reading;
-  if (device && time !== null) return [sentence(head, time, device, contract.workload)];
-  if (head.time && asAsked(head, reading)) return [head.time];
-  return device ? ["how long a step takes here, the command below tells"] : [];
+  if (!device) return [];
+  return [time === null ? `no time of a step: ${untold(device)}` : sentence(head, time, device, contract.workload)];
 }
 
-/** Whether the knobs stand as when the page was made. @param {Head} head @param {Reading} reading */
-function asAsked(head, reading) {
-  const { entry, batch, sizeSteps } = reading.setting;
-  return entry === 0 && batch === head.batch && !sizeSteps && (reading.device?.key ?? null) === head.device;
+/** Whether all the knobs stand as when the page was made. @param {Head} head @param {Reading} reading */
+function untouched(head, { setting, device }) {
+  return asAsked(head, setting) && (device?.key ?? null) === head.device;
 }
 
 /** @param {Head} head @param {Reading} reading */
@@ -113,8 +112,8 @@ function peakCard(reading) {
 }
 
 /** What a step takes. @param {Head} head @param {Reading} reading */
-function timeCard(head, { time, setting }) {
-  if (time === null) return [];
+function timeCard(head, { time, setting, device }) {
+  if (time === null) return device ? [card("a step", "?", untold(device))] : [];
   if (typeof time === "string") return [card("a step", "?", time)];
   const note = [durations(time.low, time.high), rate(time, setting.batch), `bound by ${boundBy(head, time.byBound, time.seconds)}`];
   return [card("a step", `~${duration(time.seconds)}`, note.join(" · "))];

@@ -48,6 +48,7 @@
  * @property {string} key
  * @property {string} card the key of its card
  * @property {string|null} clock what it reaches, packed; null where the page cannot tell the time by it
+ * @property {string|null} told the time of the step that was asked for, packed, where the page cannot work it out
  * @property {string} name
  * @property {number} capacity
  * @property {[number, number, number]} outside low, expected, high
@@ -75,7 +76,6 @@
  * @property {import("./clock.js").Shared} clocks
  * @property {{fewer: number, more: number, handles: number, limit: number}} margins
  * @property {string[]} said a verdict that is not worked out here
- * @property {string} time how long the step takes as it was asked for
  * @property {string} advice what makes the step that was asked for fit
  * @property {{kinds: number[], scopes: number[], reads: number[][], inside: import("./graph.js").Part[], classes: Record<string, number>}} graph
  * @property {{network: string, inputs: string[], inputs_given: boolean, rest: string}} command
@@ -152,6 +152,11 @@ export function at({ of, zero, terms }, { batch, sizeSteps }) {
   const found = new Float64Array(of.length);
   for (let place = 0; place < found.length; place += 1) found[place] = values[of[place]];
   return found;
+}
+
+/** Whether the knobs but the device stand as when the page was made. @param {Head} head @param {Point & {entry: number}} setting */
+export function asAsked(head, { entry, batch, sizeSteps }) {
+  return entry === 0 && batch === head.batch && !sizeSteps;
 }
 
 /** @param {Lattice} lattice @param {number} steps @returns {number} */

@@ -145,7 +145,7 @@ export class Roofline {
   draw(reading) {
     this.reading = reading;
     const { time } = reading;
-    const known = time !== null && typeof time !== "string";
+    const known = time !== null && typeof time !== "string" && time.herd.length > 0;
     part("roofline-part").hidden = !known;
     if (!known) return;
     const { lowest, least } = this.head.clocks.roofline;

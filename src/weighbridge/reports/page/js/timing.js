@@ -3,7 +3,7 @@
  */
 
 import { add, descending, growthAt, stepTime } from "./clock.js";
-import { unpack } from "./record.js";
+import { asAsked, unpack } from "./record.js";
 import { count, duration, durations, plural, wholePercent } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
@@ -19,16 +19,33 @@ const clocks = new Map();
 
 /**
  * The time of a position's step on a device; why nobody knows it; null where the page cannot tell.
- * @param {Head} head @param {Position} position @param {import("./record.js").Point} point @param {Device|null} device
+ * @param {Head} head @param {Position} position @param {import("./reading.js").Setting} setting @param {Device|null} device
  * @returns {Promise<Time|string|null>}
  */
-export async function timeOf(head, position, point, device) {
-  if (!device?.clock) return null;
-  const growth = growthAt(position.kernels, point);
-  if (!growth) return null;
-  const clock = clocks.get(device.key) ?? (await unpack(device.clock));
-  clocks.set(device.key, clock);
-  return stepTime(growth, point, clock, head.clocks, position.contract.workload.mode);
+export async function timeOf(head, position, setting, device) {
+  const growth = growthAt(position.kernels, setting);
+  if (device?.clock && growth) {
+    const clock = clocks.get(device.key) ?? (await unpack(device.clock));
+    clocks.set(device.key, clock);
+    return stepTime(growth, setting, clock, head.clocks, position.contract.workload.mode);
+  }
+  return device?.told && asAsked(head, setting) ? told(await unpack(device.told)) : null;
+}
+
+/** What the command says of the step that was asked for; of which kernels, it does not. @param {any} time @returns {Time|string} */
+function told(time) {
+  if (typeof time === "string") return time;
+  return {
+    ...time, kernels: [], times: [], herd: [], ops: [], byBound: new Map(time.byBound), byClass: new Map(time.byClass),
+  };
+}
+
+/** Why a page cannot tell the time on a device, and what can. @param {Device} device */
+export function untold(device) {
+  const why = device.clock
+    ? "at so small a size the page does not know the kernels"
+    : "of a machine that was calibrated, the page has the time as it was asked for alone";
+  return `${why}; the command below tells`;
 }
 
 /**

@@ -19,6 +19,7 @@ from weighbridge import server
 from weighbridge.cli import main
 from weighbridge.errors import UsageError, WeighError
 from weighbridge.server import asking
+from weighbridge.workload import PRECISIONS
 
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -111,6 +112,12 @@ def test_lists_are_those_of_the_command(asked):
     assert asked.get("/api/networks").json()["zoo"] == list(weighbridge.networks("zoo")["zoo"])
     keys = {device["key"] for device in asked.get("/api/devices").json()["devices"]}
     assert {"rtx-4090", "a100-80gb"} <= keys
+
+
+def test_the_box_offers_every_precision(asked):
+    offered = re.search(r'<select id="precision">(.*?)</select>', asked.get("/").text)
+    assert offered is not None
+    assert set(re.findall(r">([\w-]+)</option>", offered[1])) == set(PRECISIONS)
 
 
 def test_notation_is_read_as_it_is_typed(asked):

@@ -92,6 +92,44 @@ def test_a_name_is_weighed(opened):
     assert opened.page.get_attribute("#save", "href").startswith("/page?model=lenet5")
 
 
+def test_sizes_and_precision_are_asked_for(opened):
+    page = opened.page
+    page.fill("#model", "resnet18")
+    page.select_option("#precision", "amp-bf16")
+    page.fill("#input", "3,64,64")
+    page.locator("#input").press("Tab")
+    frame = opened.report()
+    frame.locator("#command", has_text="weigh resnet18 --input 3,64,64").wait_for()
+    assert "--precision amp-bf16" in frame.locator("#command").inner_text()
+    assert "input=3%2C64%2C64" in page.url
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "message"),
+    [
+        ("vgg16", "3,spam", "the input '3,spam' has 'spam', which is not a whole number · an input is its sizes"),
+        ("vgg16", "3,7,7", "does not take an input of shape"),
+        ("(Conv)6c5w1s0p->(fc)10", "3,2,2", "the kernel covers 5"),
+    ],
+)  # fmt: skip
+def test_sizes_that_are_wrong_are_told_beside_them(browser, address, model, sizes, message):
+    opened = Opened(browser, address)
+    page = opened.page
+    page.fill("#model", model)
+    page.fill("#input", sizes)
+    page.locator("#input").press("Tab")
+    page.locator("#input-said", has_text=message).wait_for()
+    assert page.get_attribute("#input", "aria-invalid") == "true"
+    assert page.get_attribute("#model", "aria-invalid") != "true"
+    page.fill("#input", "3,64,64" if model == "vgg16" else "3,32,32")
+    page.locator("#input").press("Tab")
+    page.wait_for_function(
+        "document.getElementById('input').getAttribute('aria-invalid') === 'false'"
+    )
+    assert "--input 3," in opened.report().locator("#command").inner_text()
+    page.close()
+
+
 def test_a_knob_of_the_report_turns(opened):
     opened.page.fill("#model", "resnet18")
     frame = opened.report()

@@ -23,7 +23,10 @@ const said = part("said", HTMLParagraphElement);
 const names = part("names", HTMLInputElement);
 const known = part("known", HTMLDataListElement);
 const batch = part("batch", HTMLInputElement);
+const input = part("input", HTMLInputElement);
+const inputSaid = part("input-said", HTMLSpanElement);
 const train = part("train", HTMLSelectElement);
+const precision = part("precision", HTMLSelectElement);
 const device = part("on", HTMLSelectElement);
 const file = part("file", HTMLInputElement);
 const report = part("report", HTMLIFrameElement);
@@ -51,13 +54,30 @@ function mark(position) {
   marked.scrollTop = model.scrollTop;
 }
 
+/** An error in a line, with its place. @param {Complaint} error */
+function told({ message, hints, position }) {
+  const drawn = /^\s*\^$/; // a line with a caret is the text again: the place is marked in the box
+  const kept = hints.filter((hint, at) => !drawn.test(hint) && !drawn.test(hints[at + 1] ?? ""));
+  const where = position === null ? "" : ` (character ${position + 1})`;
+  return [message + where, ...kept].join(" · ");
+}
+
 /** @param {Complaint} error */
 function complain(error) {
-  const drawn = /^\s*\^$/; // a line with a caret is the text again: the place is marked in the box
-  const hints = error.hints.filter((hint, at) => !drawn.test(hint) && !drawn.test(error.hints[at + 1] ?? ""));
-  const where = error.position === null ? "" : ` (character ${error.position + 1})`;
-  say([error.message + where, ...hints].join(" · "), true);
+  say(told(error), true);
   mark(error.position);
+}
+
+/** What is wrong with the sizes, beside them; nothing where they are right. @param {string} text */
+function sayOfInput(text) {
+  inputSaid.textContent = text;
+  input.setAttribute("aria-invalid", String(text !== ""));
+}
+
+/** Whether the box has something of which only the sizes can be wrong: a name that is known, or what was read. */
+function isKnown() {
+  const name = model.value.trim();
+  return isNotation() || name.startsWith("upload:") || [...known.options].some((each) => each.value === name);
 }
 
 /** Whether the text is meant as notation and not as a name. */
@@ -86,15 +106,26 @@ async function read() {
   } else {
     say("");
   }
-  weigh();
+  await weigh();
 }
 
-/** Shows the page of what the box says. */
-function weigh() {
+/** Shows the page of what the box says; where sizes are given, once they are known to be right. */
+async function weigh() {
+  latest += 1;
+  const mine = latest;
+  sayOfInput("");
   if (!batch.checkValidity()) return say("the batch is a whole number from 1 on", true);
   const query = new URLSearchParams({ model: model.value.trim(), batch: batch.value || "1" });
+  const sizes = input.value.trim() ? input.value.trim().split(/\s+/) : [];
+  for (const each of sizes) query.append("input", each);
   if (train.value) query.set("train", train.value);
+  if (precision.value) query.set("precision", precision.value);
   if (device.value) query.set("on", device.value);
+  if (sizes.length && isKnown()) {
+    const { error } = await (await fetch(`/api/weigh?${query}`)).json();
+    if (mine !== latest) return;
+    if (error) return sayOfInput(told(error));
+  }
   const path = `/page?${query}`;
   if (report.getAttribute("src") === path) return;
   document.documentElement.dataset.shown = "";
@@ -146,7 +177,9 @@ function restore() {
   const query = new URLSearchParams(location.search);
   model.value = query.get("model") ?? "";
   batch.value = query.get("batch") ?? "1";
+  input.value = query.getAll("input").join(" ");
   train.value = query.get("train") ?? "";
+  precision.value = query.get("precision") ?? "";
 }
 
 model.addEventListener("input", soon);
@@ -156,7 +189,7 @@ names.addEventListener("change", () => {
   model.value = names.value;
   void read();
 });
-for (const knob of [batch, train, device]) knob.addEventListener("change", () => model.value.trim() && weigh());
+for (const knob of [batch, input, train, precision, device]) knob.addEventListener("change", () => model.value.trim() && weigh());
 file.addEventListener("change", upload);
 report.addEventListener("load", () => (document.documentElement.dataset.shown = report.getAttribute("src") ?? ""));
 form.addEventListener("submit", (event) => {

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import weighbridge
+from contrast import faint
 from weighbridge.cli import main
 from weighbridge.reports.page.scatter import HEIGHT, LEFT, WIDTH, Point, picture
 from weighbridge.units import count, integer, memory
@@ -237,6 +238,7 @@ class TestInABrowser:
         page.screenshot(path=SCREENS / f"compare-{name}.png", full_page=True)
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= size[0], "the page is wider than the screen"
+        assert faint(page) == {}
         page.close()
 
     def test_many_networks_go_on_a_sheet(self, browser, tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import weighbridge
+from contrast import faint
 from test_calibration import calibration
 from weighbridge import rooms, units
 from weighbridge.analyses.time.roofline import roofline
@@ -288,6 +289,12 @@ def test_the_size_is_a_knob(opened):
     assert "448" in opened.page.inner_text("#command")
 
 
+def test_inference_has_no_column_of_backward(opened):
+    assert opened.page.locator("#layers-table th.backward").is_visible()
+    opened.turn(train="")
+    assert opened.page.locator("#layers-table th.backward").is_hidden()
+
+
 def test_knobs_go_back(opened):
     asked = opened.record()
     opened.turn(batch=64, size=96, train="", device="-1")
@@ -433,34 +440,30 @@ def test_numbers_are_written_as_the_command_writes_them(opened):
     assert said == [units.percent(share) for share in shares]
 
 
+@pytest.mark.parametrize("media", ["screen", "print"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_letters_stand_out_from_what_they_stand_on(browser, file, scheme):
-    """WCAG 2.2, 1.4.3: 4.5 to 1 for text."""
+def test_letters_stand_out_from_what_they_stand_on(browser, file, scheme, media):
     opened = Opened(browser, file, color_scheme=scheme)
-    style = "getComputedStyle(document.documentElement).getPropertyValue"
-    colour = {
-        name: luminance(opened.page.evaluate(f"{style}('--{name}')"))
-        for name in ("ink", "soft", "accent", "good", "close", "bad", "paper", "tint", "bar")
-    }
-    for text in ("ink", "soft", "accent", "good", "close", "bad"):
-        for ground in ("paper", "tint"):
-            assert contrast(colour[text], colour[ground]) >= 4.5, f"{text} on {ground}"
-    assert contrast(colour["ink"], colour["bar"]) >= 4.5
+    opened.page.click("#layers-unfold")
+    opened.page.emulate_media(media=media, color_scheme=scheme)
+    assert faint(opened.page) == {}
     opened.page.close()
 
 
-def luminance(colour):
-    """Relative luminance of #rrggbb as WCAG defines it."""
-    parts = (int(colour.strip()[place : place + 2], 16) / 255 for place in (1, 3, 5))
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+@pytest.mark.parametrize("width", [360, 674, 768, 1024, 1280, 1400])
+def test_the_layers_are_as_wide_as_their_place(browser, file, width):
+    """Columns that find no room are left out, the time not among them; those left need no scrolling."""
+    opened = Opened(browser, file, viewport={"width": width, "height": 900})
+    table = opened.page.locator("#layers-table")
+    assert table.evaluate("table => table.scrollWidth - table.parentElement.clientWidth") <= 0
+    assert opened.page.locator("#layers-body tr[data-scope=conv1] td.time").first.is_visible()
+    lines = opened.page.locator("#peak-tensors td").evaluate_all(
+        "all => all.map(cell => { const text = document.createRange(); text.selectNodeContents(cell);"
+        " return text.getClientRects().length; })"
     )
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def contrast(one, other):
-    low, high = sorted((one, other))
-    return (high + 0.05) / (low + 0.05)
+    assert set(lines) == {1}  # '98.0 MiB' is not broken
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.page.close()
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from contrast import faint
+
 sync_api = pytest.importorskip("playwright.sync_api")
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
@@ -210,4 +212,5 @@ def test_screens(browser, address, name, context):
     opened.page.screenshot(path=SCREENS / f"serve-{name}-wrong.png")
     width = opened.page.evaluate("document.documentElement.scrollWidth")
     assert width <= opened.page.viewport_size["width"], "the box is wider than the screen"
+    assert faint(opened.page) == {}
     opened.page.close()

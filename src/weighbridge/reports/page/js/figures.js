@@ -6,7 +6,7 @@ import { html, part, table } from "./elements.js";
 import { command } from "./exports.js";
 import { asAsked } from "./record.js";
 import { boundBy, grounds, rate, sentence, untold } from "./timing.js";
-import { duration, durations, integer, memory, percent, unit } from "./units.js";
+import { count, duration, durations, integer, memory, percent, unit } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
@@ -94,8 +94,8 @@ export function drawFigures(head, reading) {
   if (training) {
     cards.push(operations("backward", compute.backward, head, 0));
     cards.push(
-      card("update", unit(compute.update.multiplications + compute.update.additions + compute.update.other, "operations"),
-        "arithmetic of the optimizer"),
+      card("update", count(compute.update.multiplications + compute.update.additions + compute.update.other),
+        "operations: arithmetic of the optimizer"),
     );
   }
   cards.push(peakCard(reading), ...timeCard(head, reading));

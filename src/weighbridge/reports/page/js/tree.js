@@ -144,6 +144,7 @@ export class LayerTree {
     this.reading = reading;
     this.root = tree(this.head, reading);
     part("layers-table").classList.toggle("untimed", !this.root.all.time);
+    part("layers-table").classList.toggle("forward", !this.root.all.backward);
     if (!this.open.size) this.#unfoldWhatFits(this.root);
     this.#rows();
     this.#detail();

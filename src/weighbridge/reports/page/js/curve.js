@@ -2,7 +2,7 @@
  * Memory over a step: what is allocated while each operator runs, stacked by what it is for, the peak marked.
  */
 
-import { html, part, svg } from "./elements.js";
+import { html, part, svg, tenths } from "./elements.js";
 import { memory } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
@@ -183,11 +183,6 @@ function fullest(step) {
     begin = end;
   }
   return columns;
-}
-
-/** A place in the picture. @param {number} place @returns {number} */
-function tenths(place) {
-  return Math.round(10 * place) / 10;
 }
 
 /**

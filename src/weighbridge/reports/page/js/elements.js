@@ -58,3 +58,8 @@ export function table(headings, rows) {
   );
   return html("table", {}, html("thead", {}, head), html("tbody", {}, ...body));
 }
+
+/** A place in a picture. @param {number} place @returns {number} */
+export function tenths(place) {
+  return Math.round(10 * place) / 10;
+}

@@ -3,7 +3,7 @@
  */
 
 import { part, svg, update, write } from "./elements.js";
-import { figure, walk } from "./modules.js";
+import { figure, parentOf, walk } from "./modules.js";
 import { percent } from "./units.js";
 
 /** @typedef {import("./modules.js").Node} Node */
@@ -29,7 +29,7 @@ export class Icicle {
     this.measures = measures;
     measures.addEventListener("change", () => this.#draw());
     part("icicle-up").addEventListener("click", () => {
-      this.top = this.top.includes(".") ? this.top.slice(0, this.top.lastIndexOf(".")) : "";
+      this.top = parentOf(this.top) ?? "";
       this.#draw();
     });
     this.width = 1000;

@@ -70,10 +70,9 @@ function node(scope, name, parent) {
 function reach(nodes, scope) {
   const known = nodes.get(scope);
   if (known) return known;
-  const end = scope.lastIndexOf(".");
   /** @type {Node} */
-  const parent = reach(nodes, end < 0 ? "" : scope.slice(0, end));
-  const made = node(scope, scope.slice(end + 1), parent);
+  const parent = reach(nodes, parentOf(scope) ?? "");
+  const made = node(scope, scope.slice(scope.lastIndexOf(".") + 1), parent);
   parent.children.push(made);
   nodes.set(scope, made);
   return made;
@@ -114,6 +113,13 @@ function heldBy(head, reading) {
 export function* walk(root) {
   yield root;
   for (const child of root.children) yield* walk(child);
+}
+
+/** The module that holds another; null of the network itself. @param {string} scope @returns {string|null} */
+export function parentOf(scope) {
+  if (!scope) return null;
+  const end = scope.lastIndexOf(".");
+  return end < 0 ? "" : scope.slice(0, end);
 }
 
 /** @param {string} scope @returns {number} */

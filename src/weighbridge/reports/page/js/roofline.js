@@ -3,7 +3,7 @@
  */
 
 import { add, descending, paceOf } from "./clock.js";
-import { part, svg, table } from "./elements.js";
+import { part, svg, table, tenths } from "./elements.js";
 import { boundBy } from "./timing.js";
 import { count, duration, memory, percent, significant, unit } from "./units.js";
 
@@ -340,9 +340,4 @@ class Labels {
     }
     return null;
   }
-}
-
-/** A place in the picture. @param {number} place @returns {number} */
-function tenths(place) {
-  return Math.round(10 * place) / 10;
 }

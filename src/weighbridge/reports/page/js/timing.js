@@ -77,7 +77,7 @@ export function timeRecord(head, position, time, workload) {
 }
 
 /** Seconds by the module whose operators take them, without those below it. @param {Head} head @param {Position} position @param {Time} time */
-export function byScope(head, position, time) {
+function byScope(head, position, time) {
   /** @type {Map<string, number>} */
   const found = new Map();
   for (const [op, , seconds] of time.shares) add(found, head.names[position.ops.scope[op]], seconds);
@@ -98,7 +98,7 @@ function epochOf(time, { dataset, learning_rule: rule, accumulation, batch }) {
 }
 
 /** '~71.3 ms (60.4 to 84.6 ms)'. @param {Time} time */
-export function about({ seconds, low, high }) {
+function about({ seconds, low, high }) {
   return `~${duration(seconds)} (${durations(low, high)})`;
 }
 

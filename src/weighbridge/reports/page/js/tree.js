@@ -4,10 +4,10 @@
 
 import { descending } from "./clock.js";
 import { html, part } from "./elements.js";
-import { depth, figure, MEASURES, tree, walk } from "./modules.js";
+import { depth, figure, MEASURES, parentOf, tree, walk } from "./modules.js";
 import { at } from "./record.js";
 import { boundBy } from "./timing.js";
-import { duration, integer, memory, percent, shape, unit, wholePercent } from "./units.js";
+import { duration, integer, memory, percent, plural, shape, unit, wholePercent } from "./units.js";
 
 /** @typedef {import("./record.js").Head} Head */
 /** @typedef {import("./reading.js").Reading} Reading */
@@ -317,12 +317,5 @@ function savedText(head, reading, scope) {
     total += steps.bytes[place];
     tensors += 1;
   });
-  return tensors ? `${memory(total)} in ${tensors} tensor${tensors === 1 ? "" : "s"}` : "nothing";
-}
-
-/** @param {string} scope @returns {string|null} */
-function parentOf(scope) {
-  if (!scope) return null;
-  const end = scope.lastIndexOf(".");
-  return end < 0 ? "" : scope.slice(0, end);
+  return tensors ? `${memory(total)} in ${plural(tensors, "tensor")}` : "nothing";
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def file(tmp_path_factory, report):
 
 def point(name, x, y, *, best=False):
     return Point(name=name, x=x, y=y, best=best, text=name)
+
+
+def test_where_no_other_beats_a_network_devices_are_named_once():
+    page = weighbridge.compare(["alexnet", "vgg16", "densenet121"], on="rtx-4090,cpu").page()
+    said = dict(re.findall(r'<tr data-network="(\w+)">.*<td class="l">(.*)</td></tr>', page))
+    assert said["alexnet"].endswith("time on all devices")
+    assert (
+        said["vgg16"] == "time on RTX 4090"
+    )  # on a CPU its arithmetic takes longer than DenseNet-121's
 
 
 def test_the_command_on_the_page_prints_its_figures(report):

@@ -125,7 +125,7 @@ def _networks(comparison: Comparison, sheet: Sheet) -> Iterator[Line]:
     largest = [max((_number(cell) or 0.0 for cell in column), default=0.0) for column in columns]
     for row, one in zip(sheet.rows, comparison.networks, strict=True):
         best = [
-            _short(each, len(one.paces) > 1)
+            each
             for each in comparison.tradeoffs
             if any(other.network is one and other.unbeaten for other in each.networks)
         ]
@@ -135,13 +135,18 @@ def _networks(comparison: Comparison, sheet: Sheet) -> Iterator[Line]:
                 cells[-1] = replace(cells[-1], note=text(cell))
             else:
                 cells.append(Bar(text=text(cell), tenths=_tenths(_number(cell), most)))
-        yield Line(name=row.name, cells=(*cells, Bar(text=", ".join(best))))
+        yield Line(name=row.name, cells=(*cells, Bar(text=_unbeaten(best, len(one.paces)))))
 
 
-def _short(tradeoff: Tradeoff, several: bool) -> str:
-    """A measure in a column; of several devices, on which."""
-    name = {"macs": "MACs"}.get(tradeoff.measure, tradeoff.measure)
-    return f"{name} on {tradeoff.device}" if tradeoff.device and several else name
+def _unbeaten(best: Sequence[Tradeoff], devices: int) -> str:
+    """The measures in a column; of several devices, on which."""
+    names = [{"macs": "MACs"}.get(each.measure, each.measure) for each in best if not each.device]
+    on = [each.device for each in best if each.device]
+    if on and devices > 1:
+        names.append(f"time on {'all devices' if len(on) == devices else ' and '.join(on)}")
+    elif on:
+        names.append("time")
+    return ", ".join(names)
 
 
 def _beside(column: Column) -> bool:

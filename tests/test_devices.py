@@ -18,7 +18,8 @@ from weighbridge.devices import Device, Instance, Kind, Rates, catalogue, prices
 from weighbridge.errors import UsageError
 from weighbridge.reports import devices as report
 
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "published"
+REPOSITORY = Path(__file__).parents[1]
+SHARED = REPOSITORY.parent / "shared" / "data" / "published"
 
 
 def rows(path: str) -> list[dict[str, str]]:
@@ -56,9 +57,10 @@ def test_every_number_has_a_source():
 
 
 def test_sources_say_where_and_when():
+    """On the web, or for what was measured for a card, in this repository."""
     for device in devices.load_all():
         for source in device.sources:
-            assert source.url.startswith("https://")
+            assert source.url.startswith("https://") or (REPOSITORY / source.url).is_file()
             assert "{" not in source.url
             assert source.title, device.key
             assert source.date[:2] == "20"
@@ -733,6 +735,20 @@ def test_every_card_can_be_shown_and_is_json():
         screen = report.card(device, (), width=100, color=False)
         assert "None" not in screen, device.key
         assert json.loads(report.card_json(device, ()))["device"]["key"] == device.key
+
+
+def test_hoppers_context_is_what_was_measured():
+    """The middle of the 81 figures, and all of them within the range, those of the H200 too."""
+
+    def measured(card: str) -> list[int]:
+        with (REPOSITORY / f"benchmarks/measured/{card}.csv").open(encoding="utf-8") as stream:
+            return [int(row["outside_bytes"]) for row in csv.DictReader(stream)]
+
+    for card in ("h100-sxm", "h200-sxm"):
+        context = devices.load(card).context_bytes
+        assert context is not None
+        assert context.typical == statistics.median(measured("h100-sxm"))
+        assert context.low <= min(measured(card)) <= max(measured(card)) <= context.high
 
 
 @pytest.mark.usefixtures("no_prices_of_the_user")

@@ -5,7 +5,8 @@ image at a time (PyTorch 2.4, Core i7-12700H). Each network is traced at its row
 kernels that inductor makes of it, and timed by the clock with shares of 1; the shares of a few groups of
 classes are then fitted to the rows of the families that are not held out.
 
-Tracing takes an hour or two a file. The kernels that came out are kept under build/kernels.
+Tracing takes an hour or two a file. The kernels that came out are kept under build/kernels, by the form of a kernel
+and not by the rules that make them: who changes a rule removes the folder.
 """
 
 from __future__ import annotations

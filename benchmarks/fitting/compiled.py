@@ -331,10 +331,9 @@ def _steps(found: Sequence[Row], clock: Clock, form: Form) -> Steps:
         add(f"launch of {name}", "beside", classes, launched, seconds, 1.0)
     if form.half_rows:
         add(HALF_ROWS, "compute", form.half_rows, ideal[:, 0] / rows_of, 100.0, 1.0)
-    if not form.overlaps:
-        bandwidth = clock.device.bandwidth_bytes_per_s or 1.0
-        beyond = np.maximum(moved - cached_bytes(clock.device), 0.0) / bandwidth
-        add(BEYOND, "memory", KERNEL_CLASSES, beyond, 1 / 0.4, 1.0)
+    bandwidth = clock.device.bandwidth_bytes_per_s or 1.0
+    beyond = np.maximum(moved - cached_bytes(clock.device), 0.0) / bandwidth
+    add(BEYOND, "memory", KERNEL_CLASSES, beyond, 1 / 0.4, 1.0)
     return Steps(
         step=step,
         seconds=np.array([row.seconds for row in found]),

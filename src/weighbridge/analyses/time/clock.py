@@ -242,7 +242,7 @@ class Clock:
 
 
 def cached_bytes(device: Device) -> float:
-    """What one kernel can move within a CPU: half of its last cache, the other half being what it moved before."""
+    """What one kernel can move within a device: half of its last cache, the other half being what it moved before."""
     return max(device.l3_bytes or 0, device.l2_bytes or 0) / 2
 
 

@@ -138,10 +138,11 @@ class Scratch:
     """Bytes that an operator takes beside its operands and results.
 
     While it runs; of those, what is still held while the next one runs; and on top, what lasts until the
-    last operator of its phase has run.
+    last operator of its phase has run. `turned` is taken while it runs too, where images lie with their channels first.
     """
 
     running: int = 0
+    turned: int = 0
     lingering: int = 0
     lasting: int = 0
 

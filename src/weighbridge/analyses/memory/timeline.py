@@ -224,6 +224,7 @@ def _scratch(program: Program) -> Iterator[Lifetime]:
     """What operators take beside operands and results, numbered below every storage of the program."""
     last = len(program.ops) - 1
     ends = {op.phase: index for index, op in enumerate(program.ops)}
+    turning = program.workload.layout != "channels-last"
     number = -1 - len(program.storages)
     for index, op in enumerate(program.ops):
         rule = rule_of(op.kind)
@@ -231,7 +232,7 @@ def _scratch(program: Program) -> Iterator[Lifetime]:
             continue
         scratch = rule.scratch(op, program.workload.backend)
         for size, death in (
-            (scratch.running - scratch.lingering, index),
+            (scratch.running - scratch.lingering + turning * scratch.turned, index),
             (scratch.lingering, min(index + 1, last)),
             (scratch.lasting, ends[op.phase]),
         ):

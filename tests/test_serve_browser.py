@@ -125,9 +125,7 @@ def test_sizes_that_are_wrong_are_told_beside_them(browser, address, model, size
     assert page.get_attribute("#model", "aria-invalid") != "true"
     page.fill("#input", "3,64,64" if model == "vgg16" else "3,32,32")
     page.locator("#input").press("Tab")
-    page.wait_for_function(
-        "document.getElementById('input').getAttribute('aria-invalid') === 'false'"
-    )
+    page.locator("#input[aria-invalid=false]").wait_for()
     assert "--input 3," in opened.report().locator("#command").inner_text()
     page.close()
 

@@ -113,7 +113,6 @@ async function read() {
 async function weigh() {
   latest += 1;
   const mine = latest;
-  sayOfInput("");
   if (!batch.checkValidity()) return say("the batch is a whole number from 1 on", true);
   const query = new URLSearchParams({ model: model.value.trim(), batch: batch.value || "1" });
   const sizes = input.value.trim() ? input.value.trim().split(/\s+/) : [];
@@ -126,6 +125,7 @@ async function weigh() {
     if (mine !== latest) return;
     if (error) return sayOfInput(told(error));
   }
+  sayOfInput(""); // not before: what is typed is asked for twice, on leaving the field and after the pause
   const path = `/page?${query}`;
   if (report.getAttribute("src") === path) return;
   document.documentElement.dataset.shown = "";

@@ -129,6 +129,18 @@ def test_notation_is_read_as_it_is_typed(asked):
     assert found["error"] is None
 
 
+def test_notation_is_read_of_an_input_of_the_sizes_beside_it(asked):
+    body = {"text": "(Conv)6c5w1s0p", "input": ["3,224,224"]}
+    # 224 - 5 + 1 = 220 places either way
+    assert asked.post("/api/notation", json=body).json()["output"] == [1, 6, 220, 220]
+    error = asked.post("/api/notation", json={**body, "input": ["3,2,2"]}).json()["error"]
+    assert "the kernel covers 5" in "".join([error["message"], *error["hints"]])
+    for wrong in ("3,8,8", [3, 8, 8], {"input": 3}, ["3" * (asking.LONGEST + 1)]):
+        answer = asked.post("/api/notation", json={**body, "input": wrong})
+        assert answer.status_code == 400
+        assert "as a list of texts" in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("text", "position", "message"),
     [

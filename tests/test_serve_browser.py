@@ -111,7 +111,7 @@ def test_sizes_and_precision_are_asked_for(opened):
     [
         ("vgg16", "3,spam", "the input '3,spam' has 'spam', which is not a whole number · an input is its sizes"),
         ("vgg16", "3,7,7", "does not take an input of shape"),
-        ("(Conv)6c5w1s0p->(fc)10", "3,2,2", "the kernel covers 5"),
+        ("(Conv)6c5w1s0p->(fc)10", "3,spam", "the input '3,spam' has 'spam', which is not a whole number"),
     ],
 )  # fmt: skip
 def test_sizes_that_are_wrong_are_told_beside_them(browser, address, model, sizes, message):
@@ -128,6 +128,18 @@ def test_sizes_that_are_wrong_are_told_beside_them(browser, address, model, size
     page.locator("#input[aria-invalid=false]").wait_for()
     assert "--input 3," in opened.report().locator("#command").inner_text()
     page.close()
+
+
+def test_a_layer_that_does_not_take_the_sizes_is_marked(opened):
+    page = opened.page
+    page.fill("#model", "(Conv)6c5w1s0p->(fc)10")
+    page.fill("#input", "3,2,2")
+    page.locator("#input").press("Tab")
+    page.locator("#said.wrong", has_text="the kernel covers 5").wait_for()
+    assert page.locator("#marked mark").inner_text() == "("
+    page.fill("#input", "3,32,32")
+    page.locator("#input").press("Tab")
+    page.locator("#said:not(.wrong)", has_text="parameters").wait_for()
 
 
 def test_a_knob_of_the_report_turns(opened):

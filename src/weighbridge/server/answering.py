@@ -14,6 +14,7 @@ from ..errors import NotationError, UsageError, WeighError
 if TYPE_CHECKING:
     from ..analyses.compute import Convention
     from ..api import Report
+    from ..workload import InputSpec
 
 LENGTH = 8
 """Bytes in front of what goes between a worker and its parent: how many follow."""
@@ -80,11 +81,11 @@ def _page(question: Mapping[str, Json]) -> Answer:
 
 
 def _notation(question: Mapping[str, Json]) -> Answer:
-    """Whether the text can be read, and what it comes to."""
+    """Whether the text can be read, of an input of those sizes where it says none, and what it comes to."""
     from ..frontends import notation
     from ..workload import Workload
 
-    program = notation.read(str(question["text"]), Workload())
+    program = notation.read(str(question["text"]), Workload(inputs=tuple(_inputs(question))))
     from ..analyses.weighing import Weighing
 
     weighing = Weighing(program=program, convention="macs")
@@ -113,14 +114,15 @@ def _devices(question: Mapping[str, Json]) -> Answer:
 
 def _report(question: Mapping[str, Json]) -> Report:
     from ..api import weigh
-    from ..settings import Settings, read_input
+    from ..settings import Settings
 
     asked = dict(question["parameters"])  # type: ignore[arg-type]
     model = str(asked.pop("model"))
     if "upload" in question:
         Path("config.json").write_text(str(question["upload"]), encoding="utf-8")
         model = "hf:config.json"
-    inputs = [read_input(str(text)) for text in cast("list[str]", asked.pop("input", []))]
+    inputs = _inputs(asked)
+    asked.pop("input", None)
     on = asked.pop("on", None)
     convention = asked.pop("convention", "macs")
     return weigh(
@@ -130,6 +132,12 @@ def _report(question: Mapping[str, Json]) -> Report:
         convention=cast("Convention", convention),
         **cast(Settings, asked),
     )
+
+
+def _inputs(asked: Mapping[str, Json]) -> list[InputSpec]:
+    from ..settings import read_input
+
+    return [read_input(str(text)) for text in cast("list[str]", asked.get("input", []))]
 
 
 _ANSWERS: Mapping[str, Callable[[Mapping[str, Json]], Answer]] = {

@@ -100,12 +100,14 @@ class Service:
     async def notation(self, request: Request) -> Response:
         """POST /api/notation: whether it can be read, or where it cannot."""
         record = _parsed(await _body(request, 8 * asking.LONGEST))
-        text = record.get("text") if isinstance(record, dict) else None
+        asked = record if isinstance(record, dict) else {}
+        text = asked.get("text")
         if not isinstance(text, str) or len(text) > asking.LONGEST:
             raise UsageError(
                 f"expected {{'text': '...'}}, a text of at most {asking.LONGEST:,} characters"
             )
-        return _response(await self._ask({"kind": "notation", "text": text}))
+        inputs = asking.sizes(asked.get("input", []))
+        return _response(await self._ask({"kind": "notation", "text": text, "input": inputs}))
 
     async def upload(self, request: Request) -> Response:
         """POST /api/upload: keeps a configuration in memory, under a name made of what it holds."""

@@ -81,6 +81,18 @@ def read(given: Iterable[tuple[str, str]]) -> dict[str, Json]:
     return found
 
 
+def sizes(given: Json) -> list[Json]:
+    """The sizes of inputs that go with notation.
+
+    Raises:
+        UsageError: they are no list of short texts.
+    """
+    texts: list[Json] = given if isinstance(given, list) else [None]
+    if not all(isinstance(text, str) and len(text) <= LONGEST for text in texts):
+        raise UsageError("expected the sizes of inputs as a list of texts", "as in ['3,224,224']")
+    return texts
+
+
 def _check(name: str, value: str) -> None:
     known = {
         "train": (*UPDATES, *SYNONYMS),

@@ -39,7 +39,13 @@ def openapi() -> dict[str, Json]:
             "/api/notation": {
                 "post": _operation(
                     "notation", "Whether notation can be read; where it cannot, and why.", _content("Reading"),
-                    body={"application/json": {"schema": _object({"text": {"type": "string", "maxLength": LONGEST}})}},
+                    body={"application/json": {"schema": {
+                        **_object({"text": {"type": "string", "maxLength": LONGEST}}),
+                        "properties": {
+                            "text": {"type": "string", "maxLength": LONGEST},
+                            "input": dict(PARAMETERS["input"]),
+                        },
+                    }}},
                     fails=("400", "413", "415", "422", "429"),
                 )
             },

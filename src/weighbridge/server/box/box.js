@@ -80,6 +80,11 @@ function isKnown() {
   return isNotation() || name.startsWith("upload:") || [...known.options].some((each) => each.value === name);
 }
 
+/** The sizes of the inputs, one after the other. */
+function typedSizes() {
+  return input.value.trim() ? input.value.trim().split(/\s+/) : [];
+}
+
 /** Whether the text is meant as notation and not as a name. */
 function isNotation() {
   return /->|→|[([|]/.test(model.value);
@@ -98,8 +103,15 @@ async function read() {
   mark(null);
   if (model.value.trim() === "") return say("");
   if (isNotation()) {
-    const reading = /** @type {Reading} */ (await post("/api/notation", JSON.stringify({ text: model.value })));
+    const sizes = typedSizes();
+    const reading = /** @type {Reading} */ (
+      await post("/api/notation", JSON.stringify({ text: model.value, input: sizes }))
+    );
     if (mine !== latest) return;
+    if (reading.error && sizes.length && reading.error.position === null) {
+      say("");
+      return sayOfInput(told(reading.error));
+    }
     if (reading.error) return complain(reading.error);
     const integer = (/** @type {number | undefined} */ number) => (number ?? 0).toLocaleString("en");
     say(`${integer(reading.params)} parameters · ${integer(reading.macs)} MACs · output ${reading.output?.join(" x ")}`);
@@ -115,7 +127,7 @@ async function weigh() {
   const mine = latest;
   if (!batch.checkValidity()) return say("the batch is a whole number from 1 on", true);
   const query = new URLSearchParams({ model: model.value.trim(), batch: batch.value || "1" });
-  const sizes = input.value.trim() ? input.value.trim().split(/\s+/) : [];
+  const sizes = typedSizes();
   for (const each of sizes) query.append("input", each);
   if (train.value) query.set("train", train.value);
   if (precision.value) query.set("precision", precision.value);
@@ -189,7 +201,8 @@ names.addEventListener("change", () => {
   model.value = names.value;
   void read();
 });
-for (const knob of [batch, input, train, precision, device]) knob.addEventListener("change", () => model.value.trim() && weigh());
+input.addEventListener("change", () => model.value.trim() && read()); // notation is read with them
+for (const knob of [batch, train, precision, device]) knob.addEventListener("change", () => model.value.trim() && weigh());
 file.addEventListener("change", upload);
 report.addEventListener("load", () => (document.documentElement.dataset.shown = report.getAttribute("src") ?? ""));
 form.addEventListener("submit", (event) => {

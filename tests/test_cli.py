@@ -253,6 +253,7 @@ def test_a_comparison_is_written(tmp_path):
         (["vgg16", "--batch", "many"], "weigh: Invalid value for '--batch': 'many' is not a valid integer.\n"
                                           "  see: weigh --help"),
         (["sweep", "vgg16", "--batch", "1:8"], "'1:8' is not a valid integer.\n  see: weigh sweep --help"),
+        (["plot", "depth", "--span", "3"], "3 is not in the range 1<=x<=2.\n  see: weigh plot depth --help"),
         (["vgg16", "--batch", "9" * 30], "and the largest size taken is 1,000,000,000,000"),
         (["vgg16", "--input", "3,224,x"], "weigh: the input '3,224,x' has 'x', which is not a whole number"),
         (["vgg16", "--input", "3,-1,224"], "weigh: the input shape (3, -1, 224) has -1, and a size"),

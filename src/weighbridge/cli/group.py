@@ -125,9 +125,9 @@ class Weigh(click.Group):
 
 
 def _asked(error: click.ClickException) -> str:
-    """The command that was asked for, as it is typed: `weigh sweep`; of a network that is `weigh` alone."""
-    command = error.ctx.info_name if isinstance(error, click.UsageError) and error.ctx else None
-    return "weigh" if command in (None, COMMAND, "weigh") else f"weigh {command}"
+    """The command that was asked for, as it is typed: `weigh plot depth`; of a network that is `weigh` alone."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    return context.command_path.removesuffix(f" {COMMAND}") if context else "weigh"
 
 
 def _complain(message: str, *hints: str) -> None:

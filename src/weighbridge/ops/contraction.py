@@ -23,7 +23,7 @@ from .base import (
     need,
     register,
 )
-from .kernel import Gemm, Kernel, KernelClass, Part
+from .kernel import TURNED, Gemm, Kernel, KernelClass, Part
 from .movement import reshaped, sum_to
 from .strides import Strides, are_channels_last, channels_last, in_order, lie_alike
 
@@ -628,14 +628,11 @@ def _convolution_class(image: Tensor, w: Tensor, groups: int, part: Part) -> Ker
     return "convolution 1x1" if product(w.shape[2:]) == 1 else "convolution"
 
 
-_TURNED: frozenset[KernelClass] = frozenset(
-    {"convolution", "convolution stem", "grouped convolution", "uneven grouped convolution"}
-)
 _TOGETHER = {"float32": 4, "bfloat16": 8, "float16": 8}
 """Channels that a matrix unit takes at once: 16 bytes of them, float32 as TF32. cuDNN fills images up to that."""
 
-
 _SMALL_STEM = 3
+"""Places on a side of a stem's window up to which no copies were seen (SqueezeNet, ShuffleNet); with 7 and 11 they were."""
 
 
 def _turned(op: Op, x: Tensor, w: Tensor, y: Tensor) -> int:
@@ -649,7 +646,7 @@ def _turned(op: Op, x: Tensor, w: Tensor, y: Tensor) -> int:
     together = _TOGETHER.get(x.dtype)
     image = y if op.flag("transposed") else x
     kind = _convolution_class(image, w, op.integer("groups", 1), "forward")
-    if together is None or kind not in _TURNED or len(w.shape) > 4:
+    if together is None or kind not in TURNED or len(w.shape) > 4:
         return 0
     if kind == "convolution stem" and max(w.shape[2:]) <= _SMALL_STEM:
         return 0

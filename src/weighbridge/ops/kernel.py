@@ -76,6 +76,11 @@ CONTRACTIONS: frozenset[KernelClass] = frozenset(
 )
 """Classes whose arithmetic is multiply-accumulates, which tensor cores do where a device has them."""
 
+TURNED: frozenset[KernelClass] = frozenset(
+    {"convolution", "convolution stem", "grouped convolution", "uneven grouped convolution"}
+)
+"""Convolutions that matrix units make of images whose channels come last. One of 1x1 is a matrix product either way."""
+
 
 FOREACH = "foreach"
 """The attribute of an operator that runs on lists of tensors together with the one before it: they share a launch."""

@@ -85,7 +85,9 @@ def _notation(question: Mapping[str, Json]) -> Answer:
     from ..frontends import notation
     from ..workload import Workload
 
-    program = notation.read(str(question["text"]), Workload(inputs=tuple(_inputs(question))))
+    program = notation.read(
+        str(question["text"]), Workload(inputs=tuple(_inputs(question.get("input", []))))
+    )
     from ..analyses.weighing import Weighing
 
     weighing = Weighing(program=program, convention="macs")
@@ -121,8 +123,7 @@ def _report(question: Mapping[str, Json]) -> Report:
     if "upload" in question:
         Path("config.json").write_text(str(question["upload"]), encoding="utf-8")
         model = "hf:config.json"
-    inputs = _inputs(asked)
-    asked.pop("input", None)
+    inputs = _inputs(asked.pop("input", []))
     on = asked.pop("on", None)
     convention = asked.pop("convention", "macs")
     return weigh(
@@ -134,10 +135,10 @@ def _report(question: Mapping[str, Json]) -> Report:
     )
 
 
-def _inputs(asked: Mapping[str, Json]) -> list[InputSpec]:
+def _inputs(texts: Json) -> list[InputSpec]:
     from ..settings import read_input
 
-    return [read_input(str(text)) for text in cast("list[str]", asked.get("input", []))]
+    return [read_input(text) for text in cast("list[str]", texts)]
 
 
 _ANSWERS: Mapping[str, Callable[[Mapping[str, Json]], Answer]] = {

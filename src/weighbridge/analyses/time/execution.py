@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ...ops import rule_of
-from ...ops.kernel import FOREACH, Kernel, KernelClass
+from ...ops.kernel import FOREACH, TURNED, Kernel, KernelClass
 from ...ops.strides import Strides, are_channels_last, elements_read
 from ...program import Op, Phase, Program, Tensor
 from .fusion import fused
@@ -37,11 +37,6 @@ For inference; a program that trains has channels last unless one of its convolu
 all are small. Source: `decide_layout_opt` in torch/_inductor/graph.py, PyTorch 2.1 to 2.14."""
 
 SMALL_CHANNELS = 64
-
-TURNED: frozenset[KernelClass] = frozenset(
-    {"convolution", "convolution stem", "grouped convolution", "uneven grouped convolution"}
-)
-"""Convolutions that matrix units make of images whose channels come last. One of 1x1 is a matrix product either way."""
 
 HALF = frozenset({"float16", "bfloat16"})
 
